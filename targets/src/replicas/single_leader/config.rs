@@ -1,0 +1,123 @@
+//! What a replica is told when it starts: who its cluster is, and the options of the target.
+//!
+//! No defaults here (they are in the registry, where `schism list targets` shows them).
+
+use crate::replicas::{Millis, NodeName};
+
+/// When the leader may acknowledge a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ack {
+    /// As soon as it is in the leader's own log.
+    Async,
+    /// When the one in-sync follower has it too; a silent in-sync follower is replaced.
+    SemiSync,
+    /// When a majority has it.
+    Majority,
+    /// When every node has it.
+    Sync,
+}
+
+/// How a new leader is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failover {
+    /// Never: the first node leads.
+    Off,
+    /// The most up-to-date replica that can be seen takes over; no vote, no quorum, no fencing.
+    Naive,
+    /// Raft: terms, persisted majority votes, log up-to-date check, pre-vote.
+    Consensus,
+}
+
+/// Who answers reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadMode {
+    /// The leader, from its state, trusting that it still leads.
+    Leader,
+    /// The leader, once a majority has confirmed after the read arrived that it still leads.
+    LeaderQuorum,
+    /// Whoever is asked.
+    Any,
+    /// The replica that the session hashes to.
+    Sticky,
+}
+
+/// A word that is none of an option's values.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is not one of the values of this option")]
+pub struct UnknownValue(pub String);
+
+macro_rules! option_names {
+    ($kind:ident { $($name:literal => $variant:ident),* }) => {
+        impl std::str::FromStr for $kind {
+            type Err = UnknownValue;
+            fn from_str(text: &str) -> Result<Self, UnknownValue> {
+                match text {
+                    $($name => Ok(Self::$variant),)*
+                    other => Err(UnknownValue(other.to_owned())),
+                }
+            }
+        }
+    };
+}
+option_names!(Ack { "async" => Async, "semi-sync" => SemiSync, "majority" => Majority, "sync" => Sync });
+option_names!(Failover { "off" => Off, "naive" => Naive, "consensus" => Consensus });
+option_names!(ReadMode {
+    "leader" => Leader, "leader-quorum" => LeaderQuorum, "any" => Any, "sticky" => Sticky
+});
+
+/// Everything that a replica is told once.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its own name.
+    pub name: NodeName,
+    /// Every node of the cluster, itself included, in the order of names.
+    pub members: Vec<NodeName>,
+    /// When a write is acknowledged.
+    pub ack: Ack,
+    /// How a new leader is found.
+    pub failover: Failover,
+    /// Who answers reads.
+    pub read: ReadMode,
+    /// Silence of the leader after which a follower acts: this long, and up to twice as long at random.
+    pub election_timeout: Millis,
+    /// Time between two heartbeats of the leader.
+    pub heartbeat: Millis,
+    /// How long a follower holds a committed entry back before it applies it.
+    pub follower_lag: Millis,
+    /// Entries applied between two snapshots.
+    pub snapshot_every: u64,
+    /// Writes that may wait for their commit before new ones are refused.
+    pub pending_max: usize,
+    /// How long a write may wait for its commit before its client is told "unknown".
+    pub commit_timeout: Millis,
+    /// Seed of the election time-outs.
+    pub seed: u64,
+}
+
+impl Config {
+    /// The other nodes.
+    pub fn peers(&self) -> impl Iterator<Item = &NodeName> {
+        self.members.iter().filter(|member| **member != self.name)
+    }
+
+    /// How many nodes are more than half.
+    pub fn majority(&self) -> usize {
+        self.members.len() / 2 + 1
+    }
+
+    /// Whether this node leads under `failover=off`.
+    pub fn is_fixed_leader(&self) -> bool {
+        self.failover == Failover::Off && self.members.first() == Some(&self.name)
+    }
+
+    /// Whether a leader that has not heard from a majority for an election time-out steps down.
+    ///
+    /// Only where it could not acknowledge anything anyway (`majority`, `sync`) *and* reads do not come
+    /// from a leader that trusts itself: `read=leader` is the very configuration without that check (D07).
+    /// Under `async` and `semi-sync` an isolated leader goes on acknowledging, which is what they mean.
+    pub fn checks_quorum(&self) -> bool {
+        self.failover == Failover::Consensus
+            && matches!(self.ack, Ack::Majority | Ack::Sync)
+            && self.read != ReadMode::Leader
+    }
+}

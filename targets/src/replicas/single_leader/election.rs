@@ -1,0 +1,231 @@
+//! Who leads: candidacies, votes, and stepping down.
+//!
+//! Raft, sections 5.2 and 5.4.1, with pre-vote (Ongaro's thesis, 9.6): a node that was cut off asks first
+//! whether it would win, and so does not disturb a working leader when it returns. The other two ways are
+//! `failover=off` (the first node leads and nobody else ever does) and `naive` (in `naive.rs`).
+
+use std::collections::BTreeSet;
+
+use super::config::Failover;
+use super::leader::Leadership;
+use super::message::{HardState, Message, Refusal, Reply};
+use super::naive::Asking;
+use super::{Replica, Role};
+use crate::replicas::{LogPosition, Millis, NodeName, Term};
+
+/// A try to become leader.
+#[derive(Debug)]
+pub(super) enum Candidacy {
+    /// Asking who would vote for us.
+    PreVote(BTreeSet<NodeName>),
+    /// Asking for votes.
+    Vote(BTreeSet<NodeName>),
+    /// Naive: asking who is how far.
+    Asking(Asking),
+}
+
+impl Replica {
+    pub(super) fn on_election_timeout(&mut self) {
+        self.reset_election_timer();
+        match self.config.failover {
+            // Without data it may have been wiped: the others may know of terms that it has led.
+            Failover::Off if self.config.is_fixed_leader() && self.is_blank() => self.ask_around(),
+            Failover::Off if self.config.is_fixed_leader() => {
+                self.lead(Term(self.hard.term.0 + 1));
+            }
+            Failover::Naive => self.ask_around(),
+            Failover::Consensus if self.hard.voter => self.ask_for_votes(true),
+            Failover::Off | Failover::Consensus => self.leader = None,
+        }
+    }
+
+    fn ask_for_votes(&mut self, pre: bool) {
+        let own = BTreeSet::from([self.config.name.clone()]);
+        self.leader = None;
+        self.heard = None;
+        let term = Term(self.hard.term.0 + 1);
+        if pre {
+            self.counters.elections += 1;
+            self.role = Role::Candidate(Candidacy::PreVote(own));
+        } else {
+            self.note(format!("candidate in term {term}"));
+            self.hard.term = term;
+            self.hard.voted_for = Some(self.config.name.clone());
+            self.save_hard_state();
+            self.role = Role::Candidate(Candidacy::Vote(own));
+        }
+        let last = self.log.last_id();
+        self.send_to_all(&Message::VoteRequest { term, pre, last });
+        self.count_votes();
+    }
+
+    pub(super) fn on_vote_request(
+        &mut self,
+        from: &NodeName,
+        term: Term,
+        pre: bool,
+        last: (Term, LogPosition),
+    ) {
+        if self.config.failover != Failover::Consensus {
+            return;
+        }
+        if !pre && term > self.hard.term {
+            self.become_follower(term, None);
+        }
+        let granted = self.hard.voter
+            && last >= self.log.last_id()
+            && if pre {
+                self.would_vote(term)
+            } else {
+                self.may_vote(from, term)
+            };
+        if granted && !pre {
+            self.hard.voted_for = Some(from.clone());
+            self.save_hard_state();
+            self.reset_election_timer();
+        }
+        let term = if granted { term } else { self.hard.term };
+        self.send(from, Message::VoteAnswer { term, pre, granted });
+    }
+
+    /// A pre-vote is refused while a leader is heard: its followers do not want another.
+    fn would_vote(&self, term: Term) -> bool {
+        term > self.hard.term && self.leadership().is_none() && !self.hears_leader()
+    }
+
+    fn may_vote(&self, candidate: &NodeName, term: Term) -> bool {
+        let free = self
+            .hard
+            .voted_for
+            .as_ref()
+            .is_none_or(|voted| voted == candidate);
+        term == self.hard.term && free && self.leadership().is_none()
+    }
+
+    pub(super) fn hears_leader(&self) -> bool {
+        let recent = |heard| self.now.since(heard) < self.config.election_timeout;
+        self.leader.is_some() && self.heard.is_some_and(recent)
+    }
+
+    pub(super) fn on_vote_answer(&mut self, from: &NodeName, term: Term, pre: bool, granted: bool) {
+        if !granted && term > self.hard.term && self.config.failover == Failover::Consensus {
+            self.become_follower(term, None);
+            return;
+        }
+        let asked = if pre {
+            Term(self.hard.term.0 + 1)
+        } else {
+            self.hard.term
+        };
+        if !granted || term != asked {
+            return;
+        }
+        match &mut self.role {
+            Role::Candidate(Candidacy::PreVote(votes)) if pre => votes.insert(from.clone()),
+            Role::Candidate(Candidacy::Vote(votes)) if !pre => votes.insert(from.clone()),
+            _ => return,
+        };
+        self.count_votes();
+    }
+
+    fn count_votes(&mut self) {
+        let majority = self.config.majority();
+        match &self.role {
+            Role::Candidate(Candidacy::PreVote(votes)) if votes.len() >= majority => {
+                self.reset_election_timer();
+                self.ask_for_votes(false);
+            }
+            Role::Candidate(Candidacy::Vote(votes)) if votes.len() >= majority => {
+                self.lead(self.hard.term);
+            }
+            _ => {}
+        }
+    }
+
+    /// Becomes leader in `term`, which nobody else leads.
+    pub(super) fn lead(&mut self, term: Term) {
+        let own = Some(self.config.name.clone());
+        let hard = HardState {
+            term,
+            voted_for: own.clone(),
+            voter: true,
+        };
+        if hard != self.hard {
+            self.hard = hard;
+            self.save_hard_state();
+        }
+        self.leader = own;
+        self.counters.terms_led += 1;
+        let term_start = self.log.last().next();
+        let peers = self.config.peers().cloned();
+        let lead = Leadership::new(peers, self.now, term_start);
+        self.role = Role::Leader(Box::new(lead));
+        self.note(format!(
+            "leader of term {term}, log up to {}",
+            term_start.previous()
+        ));
+        self.begin_term();
+    }
+
+    /// Follows: `leader` if it is known. A leader that gives way tells those who wait what is known about
+    /// their requests, and that is nothing: their entries may still be committed by the next leader.
+    pub(super) fn become_follower(&mut self, term: Term, leader: Option<NodeName>) {
+        if let Role::Leader(lead) = std::mem::replace(&mut self.role, Role::Follower) {
+            self.abdicate(*lead);
+            self.reset_election_timer();
+        }
+        if term > self.hard.term {
+            self.hard.term = term;
+            self.hard.voted_for = None;
+            self.save_hard_state();
+        }
+        if let Some(name) = leader.as_ref().filter(|_| leader != self.leader) {
+            self.note(format!("follower of {name} in term {term}"));
+        }
+        self.leader = leader;
+        self.heard = None;
+        self.verified = LogPosition::START;
+        self.answered = LogPosition::START;
+        self.last_round = 0;
+        self.wants_snapshot = false;
+        self.serve_from = None;
+    }
+
+    fn abdicate(&mut self, lead: Leadership) {
+        self.note(format!("steps down from term {}", self.hard.term));
+        for (position, waiting) in lead.pending {
+            let message = format!("this node ceased to lead with the entry at {position} pending");
+            self.reply(waiting.id, Reply::Unknown { message });
+        }
+        for read in lead.reads.into_all() {
+            let message = "this node has ceased to lead".to_owned();
+            self.reply(
+                read.id,
+                Reply::Refused {
+                    refusal: Refusal::NoLeader,
+                    message,
+                },
+            );
+        }
+    }
+
+    /// Check-quorum (Ongaro's thesis, 6.2): a leader that a majority does not answer gives way.
+    pub(super) fn check_quorum(&mut self) {
+        let (now, timeout) = (self.now, self.config.election_timeout);
+        let Role::Leader(lead) = &self.role else {
+            return;
+        };
+        if !self.config.checks_quorum() || now.since(lead.since) <= timeout {
+            return;
+        }
+        let recent = |heard: Millis| now.since(heard) <= timeout;
+        let answering = lead
+            .progress
+            .values()
+            .filter(|p| p.voter && p.heard.is_some_and(recent));
+        if answering.count() + 1 < self.config.majority() {
+            self.note("no majority answers".to_owned());
+            self.become_follower(self.hard.term, None);
+        }
+    }
+}

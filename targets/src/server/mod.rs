@@ -1,0 +1,172 @@
+//! The server that gives a replica sockets, a disk and a clock: what `schism node` runs.
+//!
+//! One task owns the replica and feeds it (`node`), one thread owns the disk (`disk`), one task a peer
+//! sends (`peers`), axum receives (`http`). All decisions are the replica's; all I/O is here. Client
+//! requests pass a bounded queue and are refused when it is full, messages of peers and timers go first.
+
+mod args;
+mod disk;
+mod http;
+mod node;
+mod peers;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+pub use args::Settings;
+
+use crate::catalog::single_leader::configure;
+use crate::registry::OptionError;
+use crate::replicas::single_leader::Replica;
+use crate::replicas::{Millis, NodeName};
+use crate::storage::StorageError;
+
+/// Client requests that wait for the replica before new ones are refused.
+const CLIENT_QUEUE: usize = 1024;
+/// Batches of peers that wait for the replica before new ones are dropped.
+const PEER_QUEUE: usize = 1024;
+
+/// Why a server did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// An argument is wrong or missing.
+    #[error("{0}")]
+    Arguments(String),
+    /// An option is wrong.
+    #[error(transparent)]
+    Options(#[from] OptionError),
+    /// The disk failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The runtime, a thread or a socket failed.
+    #[error("{0}: {1}")]
+    System(&'static str, std::io::Error),
+    /// The HTTP client for peers could not be built.
+    #[error("cannot build the client for peers: {0}")]
+    Client(#[from] reqwest::Error),
+    /// The disk thread ended, having logged why.
+    #[error("the disk has failed; this node stops rather than guess what is durable")]
+    DiskFailed,
+}
+
+/// Runs a node with the arguments that follow `schism node`, until it is killed; SIGTERM and SIGINT stop
+/// it in an orderly way. Installs a `tracing` subscriber that writes to stderr (`RUST_LOG` is honoured).
+pub fn main(args: &[String]) -> Result<(), ServerError> {
+    let settings = Settings::parse(args)?;
+    log_to_stderr();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| ServerError::System("cannot start the runtime", error))?;
+    runtime.block_on(async {
+        let listener = listen(settings.listen).await?;
+        let stop = stop_signal()?;
+        serve(settings, listener, stop).await
+    })
+}
+
+/// A listener that can take over an address at once after the last process there was killed.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
+    // Tokio sets SO_REUSEADDR on Unix.
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServerError::Listen { address, source })
+}
+
+/// Runs a node on a listener until `stop` ends or the disk fails; in-process clusters in tests do this.
+pub async fn serve(
+    settings: Settings,
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServerError> {
+    let began = Instant::now();
+    let members = settings.members();
+    let (config, fsync) = configure(&settings.options, &settings.id, members);
+    let tick = Duration::from_millis((config.heartbeat.0 / 4).clamp(2, 10));
+    let timeout = Duration::from_millis(config.election_timeout.0.clamp(200, 1000));
+    let (disk, restored) = disk::open(&settings.data)?;
+
+    let (client_sender, clients) = mpsc::channel(CLIENT_QUEUE);
+    let (status_sender, statuses) = mpsc::channel(64);
+    let (peer_sender, inbox) = mpsc::channel(PEER_QUEUE);
+    let (done_sender, completions) = mpsc::unbounded_channel();
+    let own: NodeName = settings.id.as_str().into();
+    let outbox = peers::Outbox::start(&own, &settings.peers, timeout)?;
+    let jobs = disk.start(fsync, done_sender, outbox.clone())?;
+
+    let replica = Replica::new(config, restored, Millis(0));
+    tracing::info!(
+        "{own} listens on {}: {:?}",
+        settings.listen,
+        settings.options
+    );
+    let node = node::Node::new(replica, began, outbox, jobs.clone());
+    let inputs = node::Inputs {
+        clients,
+        statuses,
+        inbox,
+        completions,
+        tick,
+    };
+    let app = http::App {
+        name: own,
+        clients: client_sender,
+        statuses: status_sender,
+        inbox: peer_sender,
+        addresses: settings.addresses(),
+    };
+    let result = tokio::select! {
+        result = http::serve(listener, Arc::new(app)) => result,
+        () = node.run(inputs) => Err(ServerError::DiskFailed),
+        () = stop => Ok(()),
+    };
+    finish(&jobs).await;
+    result
+}
+
+/// Lets the disk thread complete what it was given.
+async fn finish(jobs: &disk::Jobs) {
+    let (done, finished) = oneshot::channel();
+    if jobs.send(disk::Job::Stop(done)).is_ok() {
+        let _ = tokio::time::timeout(Duration::from_secs(5), finished).await;
+    }
+}
+
+fn stop_signal() -> Result<impl Future<Output = ()>, ServerError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error| ServerError::System("cannot listen for signals", error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("asked to stop");
+    })
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // Where the program has installed a subscriber already, that one stays.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .try_init();
+}

@@ -1,0 +1,163 @@
+//! The task that owns the replica: feeds it inputs, carries out its effects.
+//!
+//! No decisions. The order of the branches is the priority: completions of the disk, the clock, peers,
+//! status, and clients last, in batches.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::disk::{Job, Jobs};
+use super::peers::Outbox;
+use crate::replicas::single_leader::{
+    Effect, Input, Message, Operation, Persisted, Replica, Reply, Request,
+};
+use crate::replicas::{Millis, NodeName, RequestId};
+use crate::wire::Status;
+
+/// Client requests taken in one step.
+const CLIENT_BATCH: usize = 256;
+
+/// A client request on its way to the replica.
+pub(super) struct Call {
+    pub(super) session: u64,
+    pub(super) avoid: Vec<NodeName>,
+    pub(super) operation: Operation,
+    pub(super) reply: oneshot::Sender<Reply>,
+}
+
+/// Messages of a peer that came together.
+pub(super) struct Batch {
+    pub(super) from: NodeName,
+    pub(super) messages: Vec<Message>,
+}
+
+/// Everything that the task listens to.
+pub(super) struct Inputs {
+    pub(super) clients: mpsc::Receiver<Call>,
+    pub(super) statuses: mpsc::Receiver<oneshot::Sender<Status>>,
+    pub(super) inbox: mpsc::Receiver<Batch>,
+    pub(super) completions: mpsc::UnboundedReceiver<Persisted>,
+    pub(super) tick: Duration,
+}
+
+/// The replica and where its effects go.
+pub(super) struct Node {
+    replica: Replica,
+    began: Instant,
+    outbox: Outbox,
+    jobs: Jobs,
+    waiting: HashMap<RequestId, oneshot::Sender<Reply>>,
+    requests: u64,
+}
+
+impl Node {
+    pub(super) fn new(replica: Replica, began: Instant, outbox: Outbox, jobs: Jobs) -> Self {
+        Self {
+            replica,
+            began,
+            outbox,
+            jobs,
+            waiting: HashMap::new(),
+            requests: 0,
+        }
+    }
+
+    /// Runs until the disk thread has ended.
+    pub(super) async fn run(mut self, mut inputs: Inputs) {
+        let mut ticks = tokio::time::interval(inputs.tick);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut calls = Vec::with_capacity(CLIENT_BATCH);
+        let mut alive = true;
+        while alive {
+            alive = tokio::select! {
+                biased;
+                done = inputs.completions.recv() => match done {
+                    Some(done) => self.feed(Input::Persisted(done)),
+                    None => false,
+                },
+                _ = ticks.tick() => self.feed(Input::Tick),
+                Some(batch) = inputs.inbox.recv() => self.receive(batch),
+                Some(asker) = inputs.statuses.recv() => {
+                    let _ = asker.send(self.replica.status());
+                    true
+                }
+                _ = inputs.clients.recv_many(&mut calls, CLIENT_BATCH) => {
+                    let requests = calls.drain(..).map(|call| self.register(call)).collect();
+                    self.feed(Input::Clients(requests))
+                }
+            };
+        }
+    }
+
+    fn receive(&mut self, batch: Batch) -> bool {
+        let from = batch.from;
+        batch.messages.into_iter().all(|message| {
+            self.feed(Input::Peer {
+                from: from.clone(),
+                message,
+            })
+        })
+    }
+
+    fn register(&mut self, call: Call) -> Request {
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        self.waiting.insert(id, call.reply);
+        Request {
+            id,
+            session: call.session,
+            avoid: call.avoid,
+            operation: call.operation,
+        }
+    }
+
+    /// One step of the replica; false when the disk is gone.
+    fn feed(&mut self, input: Input) -> bool {
+        let now = Millis(self.began.elapsed().as_millis() as u64);
+        let effects = self.replica.step(now, input);
+        effects.into_iter().all(|effect| self.perform(effect))
+    }
+
+    fn perform(&mut self, effect: Effect) -> bool {
+        let job = match effect {
+            Effect::Send {
+                to,
+                message,
+                after_disk: true,
+            } => Job::Release { to, message },
+            Effect::Send {
+                to,
+                message,
+                after_disk: false,
+            } => {
+                self.outbox.send(&to, message);
+                return true;
+            }
+            Effect::Reply { to, reply } => {
+                if let Some(client) = self.waiting.remove(&to) {
+                    // The client may have gone; nobody minds.
+                    let _ = client.send(reply);
+                }
+                return true;
+            }
+            Effect::Note(text) => {
+                tracing::info!("{text}");
+                return true;
+            }
+            Effect::Append { epoch, entries } => Job::Append { epoch, entries },
+            Effect::Truncate { epoch, after } => Job::Truncate { epoch, after },
+            Effect::SaveHardState { sequence, state } => Job::SaveHardState { sequence, state },
+            Effect::SaveSnapshot {
+                snapshot,
+                drop_through,
+            } => Job::SaveSnapshot {
+                snapshot,
+                drop_through,
+            },
+            Effect::InstallSnapshot { epoch, snapshot } => Job::InstallSnapshot { epoch, snapshot },
+        };
+        self.jobs.send(job).is_ok()
+    }
+}

@@ -1,0 +1,250 @@
+//! Whole servers on loopback, in this process: HTTP, disk, kill and restart.
+//!
+//! Nothing here depends on speed: every wait polls with a generous bound. A "kill" drops the server's tasks
+//! without the orderly stop, as far as one process can; the byte-exact crashes are in `tests/log_file.rs`.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, too, fail by panicking"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use schism_targets::client::{Client, Request};
+use schism_targets::wire::kind;
+use serde_json::{Value, json};
+use support::Cluster;
+
+fn write(key: &str, value: Value) -> Request {
+    Request::Write {
+        key: key.into(),
+        value,
+    }
+}
+
+fn read(key: &str) -> Request {
+    Request::Read { key: key.into() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_writes_loses_a_node_and_gets_it_back() {
+    let mut cluster = Cluster::start(3, &[("snapshot-every", "20")]).await;
+    let leader = cluster.recovered().await;
+    let mut client = cluster.client(1);
+    for i in 0..30 {
+        client.call(&write("x", json!(i))).await.unwrap();
+    }
+    let cas = Request::Cas {
+        key: "x".into(),
+        old: json!(29),
+        new: json!("a/b ü"),
+    };
+    client.call(&cas).await.unwrap();
+    let again = client.call(&cas).await.unwrap_err();
+    assert!(
+        again.definite && again.current == Some(json!("a/b ü")),
+        "{again:?}"
+    );
+
+    cluster.kill(leader).await;
+    cluster
+        .write_until_acknowledged(&mut client, &write("a/b ü", json!(1)))
+        .await;
+    for i in 0..50 {
+        let add = Request::Add {
+            key: "s".into(),
+            element: json!(i),
+        };
+        client.call(&add).await.unwrap();
+    }
+    let ids = [Request::GenerateId, Request::GenerateId];
+    let first = client.call(&ids[0]).await.unwrap().value;
+    assert_ne!(first, client.call(&ids[1]).await.unwrap().value);
+
+    cluster.restart(leader).await;
+    cluster.recovered().await;
+    assert_eq!(client.call(&read("x")).await.unwrap().value, json!("a/b ü"));
+    let set = Request::ReadSet { key: "s".into() };
+    let everywhere = cluster.read_everywhere(&set).await;
+    assert_eq!(everywhere[0], json!((0..50).collect::<Vec<_>>()));
+    assert!(
+        everywhere.iter().all(|value| *value == everywhere[0]),
+        "{everywhere:?}"
+    );
+    assert_eq!(
+        cluster.read_everywhere(&read("a/b ü")).await,
+        vec![json!(1); 3]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_node_joins_by_snapshot() {
+    let mut cluster = Cluster::start(3, &[("snapshot-every", "10")]).await;
+    let leader = cluster.recovered().await;
+    let mut client = cluster.client(1);
+    for i in 0..45 {
+        client
+            .call(&write(&format!("k{i}"), json!(i)))
+            .await
+            .unwrap();
+    }
+    let follower = (leader + 1) % 3;
+    cluster.kill(follower).await;
+    cluster.wipe(follower);
+    for i in 45..60 {
+        client
+            .call(&write(&format!("k{i}"), json!(i)))
+            .await
+            .unwrap();
+    }
+    cluster.restart(follower).await;
+    cluster.recovered().await;
+    let status = cluster.status(follower).await.unwrap();
+    assert!(
+        status.counters.snapshots_installed > 0 && status.voter,
+        "{status:?}"
+    );
+    for key in ["k0", "k44", "k59"] {
+        let values = cluster.read_everywhere(&read(key)).await;
+        assert!(
+            values
+                .iter()
+                .all(|value| *value == values[0] && !value.is_null()),
+            "{key}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_combination_starts_and_acknowledges() {
+    for ack in ["async", "semi-sync", "majority", "sync"] {
+        for (failover, read_mode) in [("off", "leader"), ("naive", "any"), ("consensus", "sticky")]
+        {
+            let options = [("ack", ack), ("failover", failover), ("read", read_mode)];
+            let cluster = Cluster::start(3, &options).await;
+            cluster.recovered().await;
+            let mut client = cluster.client(7);
+            client.call(&write("x", json!(ack))).await.unwrap();
+            cluster.recovered().await;
+            let answer = client.call(&read("x")).await.unwrap();
+            assert_eq!(answer.value, json!(ack), "{options:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sticky_session_has_one_replica_and_moves_when_it_dies() {
+    let mut cluster = Cluster::start(3, &[("read", "sticky"), ("ack", "sync")]).await;
+    cluster.recovered().await;
+    let mut client = cluster.client(5);
+    client.call(&write("x", json!(1))).await.unwrap();
+    cluster.recovered().await;
+    let first = client.call(&read("x")).await.unwrap().node;
+    for home in 0..3 {
+        let nodes = &cluster.nodes;
+        let mut bound = Client::new(nodes, 5, Some(home), Duration::from_secs(20));
+        assert_eq!(bound.call(&read("x")).await.unwrap().node, first);
+    }
+    let index = cluster
+        .nodes
+        .iter()
+        .position(|node| node.name == first)
+        .unwrap();
+    cluster.kill(index).await;
+    let answer = support::poll("a read at another replica", async || {
+        client
+            .call(&read("x"))
+            .await
+            .map_err(|error| error.to_string())
+    });
+    assert_ne!(answer.await.node, first);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_quorum_nothing_is_acknowledged_and_refusals_are_definite() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    let leader = cluster.recovered().await;
+    for other in [(leader + 1) % 3, (leader + 2) % 3] {
+        cluster.kill(other).await;
+    }
+    let nodes = &cluster.nodes;
+    let mut bound = Client::new(nodes, 1, Some(leader), Duration::from_secs(20));
+    let pending = bound.call(&write("x", json!(1))).await.unwrap_err();
+    assert!(pending.kind == kind::UNKNOWN && !pending.definite || pending.kind == kind::NO_LEADER);
+    support::poll("a definite refusal", async || {
+        match bound.call(&write("x", json!(2))).await {
+            Err(error) if error.definite && error.kind == kind::NO_LEADER => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let read = bound.call(&read("x")).await.unwrap_err();
+    assert!(read.definite);
+    let mut elsewhere = Client::new(nodes, 1, Some((leader + 1) % 3), Duration::from_secs(5));
+    let refused = elsewhere.call(&write("x", json!(3))).await.unwrap_err();
+    assert!(
+        refused.definite && refused.kind == kind::UNREACHABLE,
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_requests_get_a_reason() {
+    let cluster = Cluster::start(1, &[]).await;
+    cluster.recovered().await;
+    let base = format!("http://{}", cluster.nodes[0].address);
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let long = format!("/kv/{}", "k".repeat(600));
+    let large = format!("{{\"value\":\"{}\"}}", "x".repeat(2 << 20));
+    let cases: [(&str, &str, &str, u16, &str); 13] = [
+        ("PUT", "/kv/x", "{", 400, kind::BAD_REQUEST),
+        ("PUT", "/kv/x", "{}", 400, kind::BAD_REQUEST),
+        (
+            "PUT",
+            "/kv/x",
+            "{\"value\":1,\"more\":2}",
+            400,
+            kind::BAD_REQUEST,
+        ),
+        ("PUT", "/kv/x?w=2", "{\"value\":1}", 400, kind::BAD_REQUEST),
+        ("PUT", &long, "{\"value\":1}", 400, kind::BAD_REQUEST),
+        ("PUT", "/kv/%ff", "{\"value\":1}", 400, kind::BAD_REQUEST),
+        ("GET", "/kv/x?local=maybe", "", 400, kind::BAD_REQUEST),
+        ("GET", "/nowhere", "", 404, kind::NOT_FOUND),
+        ("DELETE", "/kv/x", "", 405, kind::METHOD),
+        ("PUT", "/kv/x", &large, 413, kind::TOO_LARGE),
+        ("POST", "/peer", "[]", 400, kind::BAD_REQUEST),
+        (
+            "POST",
+            "/kv/x/cas",
+            "{\"old\":1,\"new\":2}",
+            409,
+            kind::PRECONDITION,
+        ),
+        ("POST", "/set/x", "{}", 400, kind::BAD_REQUEST),
+    ];
+    for (method, path, body, status, kind) in cases {
+        let method = method.parse().unwrap();
+        let request = http
+            .request(method, format!("{base}{path}"))
+            .body(body.to_owned());
+        let answer = request.send().await.unwrap();
+        let got = answer.status().as_u16();
+        let json: Value = answer.json().await.unwrap();
+        assert_eq!(
+            (got, json["error"].as_str()),
+            (status, Some(kind)),
+            "{path}: {json}"
+        );
+        assert!(!json["message"].as_str().unwrap().is_empty());
+    }
+    let request = http.put(format!("{base}/kv/x")).body("{\"value\":null}");
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    let session = http
+        .get(format!("{base}/kv/x"))
+        .header("x-schism-session", "me");
+    assert_eq!(session.send().await.unwrap().status(), 400);
+    let wrong = http.get(format!("{base}/set/x")).send().await.unwrap();
+    assert_eq!(wrong.status(), 409);
+}
