@@ -30,9 +30,15 @@ impl History {
     /// Reads the one-line notation: see [`crate::dsl`].
     pub fn dsl(text: &str) -> Result<Self, DslError> {
         let mut events = Vec::new();
-        for op in text.split([';', '\n']).map(str::trim).filter(|op| !op.is_empty()) {
-            let (invoke, completion) =
-                parse_op(op).map_err(|message| DslError::Op { op: op.to_owned(), message })?;
+        for op in text
+            .split([';', '\n'])
+            .map(str::trim)
+            .filter(|op| !op.is_empty())
+        {
+            let (invoke, completion) = parse_op(op).map_err(|message| DslError::Op {
+                op: op.to_owned(),
+                message,
+            })?;
             events.push(invoke);
             events.extend(completion);
         }
@@ -43,7 +49,10 @@ impl History {
 
 fn parse_op(op: &str) -> Result<(Event, Option<Event>), String> {
     let (process, rest) = op.split_once(':').ok_or("no ':' after the process")?;
-    let process = process.trim().parse().map_err(|_| "the process is no whole number")?;
+    let process = process
+        .trim()
+        .parse()
+        .map_err(|_| "the process is no whole number")?;
     let mut words = rest.split_whitespace();
     let mut word = |what: &str| words.next().ok_or(format!("no {what}"));
     let f = word("function")?.to_owned();
@@ -56,12 +65,21 @@ fn parse_op(op: &str) -> Result<(Event, Option<Event>), String> {
         .strip_prefix('@')
         .and_then(|i| i.split_once(".."))
         .ok_or("the interval is not @START..END")?;
-    let mut invoke =
-        Event::new(millis(start)?, Process::Client(process), EventKind::Invoke, f, argument);
+    let mut invoke = Event::new(
+        millis(start)?,
+        Process::Client(process),
+        EventKind::Invoke,
+        f,
+        argument,
+    );
     invoke.key = (key != "-").then(|| key.parse().map_or_else(|_| key.into(), Key::Number));
     let mut completion = invoke.clone();
     completion.value = result;
-    completion.kind = if end == "?" { EventKind::Info } else { EventKind::Ok };
+    completion.kind = if end == "?" {
+        EventKind::Info
+    } else {
+        EventKind::Ok
+    };
     if end != "?" {
         completion.time = millis(end)?;
     }
@@ -84,12 +102,17 @@ fn parse_values(f: &str, text: &str) -> Result<(Value, Value), String> {
 }
 
 fn millis(text: &str) -> Result<Time, String> {
-    let ms: f64 = text.parse().map_err(|_| format!("{text:?} is no time in milliseconds"))?;
+    let ms: f64 = text
+        .parse()
+        .map_err(|_| format!("{text:?} is no time in milliseconds"))?;
     Ok(Time((ms * 1e6).round() as u64))
 }
 
 fn attribute(invoke: &mut Event, completion: &mut Event, word: &str) -> Result<(), String> {
-    let number = |t: &str| t.parse::<u64>().map_err(|_| format!("{t:?} is no whole number"));
+    let number = |t: &str| {
+        t.parse::<u64>()
+            .map_err(|_| format!("{t:?} is no whole number"))
+    };
     match word.split_once('=') {
         None => match word {
             "ok" => completion.kind = EventKind::Ok,
@@ -106,7 +129,10 @@ fn attribute(invoke: &mut Event, completion: &mut Event, word: &str) -> Result<(
             (invoke.session, completion.session) = (session, session);
         }
         Some(("error", kind)) => {
-            completion.error = Some(OpError { kind: kind.to_owned(), message: String::new() });
+            completion.error = Some(OpError {
+                kind: kind.to_owned(),
+                message: String::new(),
+            });
         }
         Some((other, _)) => return Err(format!("unknown attribute {other:?}")),
     }
@@ -120,7 +146,8 @@ mod tests {
 
     #[test]
     fn reads_say_what_was_returned_and_writes_what_was_asked() {
-        let history = History::dsl("0: write x 7 @0..5 node=n1 term=2; 1: read x [1,2] @1..3").unwrap();
+        let history =
+            History::dsl("0: write x 7 @0..5 node=n1 term=2; 1: read x [1,2] @1..3").unwrap();
         let ops = history.ops();
         assert_eq!(ops[0].argument(), &Value::from(7));
         assert_eq!(ops[0].completion.unwrap().term, Some(2));

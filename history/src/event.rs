@@ -46,7 +46,9 @@ impl TryFrom<Value> for Process {
                 .as_u64()
                 .map(Self::Client)
                 .ok_or_else(|| format!("process {n} is not a whole number from 0")),
-            other => Err(format!("process must be a whole number or \"nemesis\", not {other}")),
+            other => Err(format!(
+                "process must be a whole number or \"nemesis\", not {other}"
+            )),
         }
     }
 }
@@ -159,7 +161,10 @@ fn unset() -> Time {
     UNSET
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
 fn is_false(b: &bool) -> bool {
     !b
 }

@@ -26,7 +26,9 @@ pub struct Torn {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// A process has two operations in flight.
-    #[error("event {index}: {process} invokes an operation while its last one (event {open}) is still open")]
+    #[error(
+        "event {index}: {process} invokes an operation while its last one (event {open}) is still open"
+    )]
     Overlap {
         /// The second invocation.
         index: u64,
@@ -89,7 +91,10 @@ impl History {
                 event.time = Time(i as u64);
             }
             if event.time < last {
-                return Err(Malformed::Backwards { index: event.index, time: event.time.0 });
+                return Err(Malformed::Backwards {
+                    index: event.index,
+                    time: event.time.0,
+                });
             }
             last = event.time;
         }
@@ -106,17 +111,27 @@ impl History {
         }
         let mut states: HashMap<u64, State> = HashMap::new();
         for event in &self.events {
-            let Process::Client(number) = event.process else { continue };
+            let Process::Client(number) = event.process else {
+                continue;
+            };
             let (index, process) = (event.index, event.process);
             match (event.kind, states.get(&number).copied()) {
                 (EventKind::Invoke, None) => {
                     states.insert(number, State::Open(index));
                 }
                 (EventKind::Invoke, Some(State::Open(open))) => {
-                    return Err(Malformed::Overlap { index, process, open });
+                    return Err(Malformed::Overlap {
+                        index,
+                        process,
+                        open,
+                    });
                 }
                 (EventKind::Invoke, Some(State::Retired(open))) => {
-                    return Err(Malformed::NotRetired { index, process, open });
+                    return Err(Malformed::NotRetired {
+                        index,
+                        process,
+                        open,
+                    });
                 }
                 (kind, Some(State::Open(open))) => {
                     let invoked = &self.events[open as usize];
@@ -150,7 +165,10 @@ impl History {
         for event in self.events.iter().filter(|e| e.process != Process::Nemesis) {
             if event.kind == EventKind::Invoke {
                 open.insert(event.process, ops.len());
-                ops.push(Op { invoke: event, completion: None });
+                ops.push(Op {
+                    invoke: event,
+                    completion: None,
+                });
             } else if let Some(at) = open.remove(&event.process) {
                 ops[at].completion = Some(event);
             }

@@ -45,7 +45,8 @@ pub enum Error {
     Malformed(#[from] Malformed),
 }
 
-const EXAMPLE: &str = r#"{"index":0,"time":1200345,"process":3,"type":"invoke","f":"write","key":"x","value":7}"#;
+const EXAMPLE: &str =
+    r#"{"index":0,"time":1200345,"process":3,"type":"invoke","f":"write","key":"x","value":7}"#;
 
 /// Reads a whole history.
 pub fn read(mut input: impl BufRead) -> Result<History, Error> {
@@ -61,7 +62,10 @@ pub fn read(mut input: impl BufRead) -> Result<History, Error> {
         }
         number += 1;
         if line.last() != Some(&b'\n') {
-            torn = Some(Torn { line: number, bytes });
+            torn = Some(Torn {
+                line: number,
+                bytes,
+            });
             break;
         }
         if line.iter().all(u8::is_ascii_whitespace) || (number == 1 && is_header(&line)?) {
@@ -82,7 +86,7 @@ fn parse_line(line: &[u8], number: u64) -> Result<Event, Error> {
     })
 }
 
-/// serde_json puts "at line 1 column N" behind its message; the line there is always 1, ours is not.
+/// `serde_json` puts "at line 1 column N" behind its message; the line there is always 1, ours is not.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
@@ -92,11 +96,15 @@ fn without_position(error: &serde_json::Error) -> String {
 }
 
 fn is_header(line: &[u8]) -> Result<bool, Error> {
-    let Ok(header) = serde_json::from_slice::<Header>(line) else { return Ok(false) };
+    let Ok(header) = serde_json::from_slice::<Header>(line) else {
+        return Ok(false);
+    };
     if header.format == FORMAT && header.version <= VERSION {
         Ok(true)
     } else {
-        Err(Error::Header { found: format!("{} version {}", header.format, header.version) })
+        Err(Error::Header {
+            found: format!("{} version {}", header.format, header.version),
+        })
     }
 }
 
@@ -114,7 +122,10 @@ pub fn write_event(mut out: impl Write, event: &Event) -> io::Result<()> {
 /// Writes a whole history, header first.
 pub fn write(mut out: impl Write, history: &History) -> io::Result<()> {
     write_header(&mut out)?;
-    history.events.iter().try_for_each(|event| write_event(&mut out, event))
+    history
+        .events
+        .iter()
+        .try_for_each(|event| write_event(&mut out, event))
 }
 
 #[cfg(test)]
@@ -143,7 +154,11 @@ mod tests {
         for cut in 1..LINES.len() {
             let text = &LINES[..LINES.len() - cut];
             let history = read(text.as_bytes()).unwrap_or_else(|e| panic!("cut {cut}: {e}"));
-            assert_eq!(history.torn.is_some(), !text.is_empty() && !text.ends_with('\n'), "cut {cut}");
+            assert_eq!(
+                history.torn.is_some(),
+                !text.is_empty() && !text.ends_with('\n'),
+                "cut {cut}"
+            );
         }
     }
 
@@ -156,8 +171,13 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_refused() {
-        let error = read(r#"{"format":"schism-history","version":2}
-"#.as_bytes()).unwrap_err().to_string();
+        let error = read(
+            r#"{"format":"schism-history","version":2}
+"#
+            .as_bytes(),
+        )
+        .unwrap_err()
+        .to_string();
         assert!(error.contains("version 2"), "{error}");
     }
 

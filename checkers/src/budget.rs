@@ -1,0 +1,37 @@
+//! How much a checker may spend: the caller owns the clock, the checker asks now and then.
+//!
+//! A checker that reaches the bound answers `unknown` and says how far it came; it never hangs and never passes.
+
+/// The bound of one check.
+#[derive(Clone, Copy)]
+pub struct Budget<'a> {
+    /// Asked now and then (every few thousand steps): whether the time is up.
+    pub exhausted: &'a (dyn Fn() -> bool + Sync),
+    /// How much memory a search may use for what it remembers, in bytes.
+    pub memory_bytes: u64,
+}
+
+impl Budget<'static> {
+    /// No bound at all: for tests and small histories.
+    pub fn unlimited() -> Self {
+        Self {
+            exhausted: &|| false,
+            memory_bytes: u64::MAX,
+        }
+    }
+}
+
+impl Budget<'_> {
+    /// Whether the time is up.
+    pub fn is_exhausted(&self) -> bool {
+        (self.exhausted)()
+    }
+}
+
+impl std::fmt::Debug for Budget<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Budget")
+            .field("memory_bytes", &self.memory_bytes)
+            .finish_non_exhaustive()
+    }
+}

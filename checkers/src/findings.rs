@@ -1,0 +1,99 @@
+//! What a property gathers while it looks: anomalies, what it could not decide, and figures; then its result.
+
+use crate::verdict::{ANOMALIES_LISTED, Anomaly, Decision, PropertyResult};
+use serde_json::{Map, Value};
+
+/// Anomalies, doubts and figures on the way to a [`PropertyResult`].
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    anomalies: Vec<Anomaly>,
+    count: u64,
+    checked: u64,
+    doubts: Vec<String>,
+    doubted: usize,
+    notes: Vec<String>,
+    details: Map<String, Value>,
+}
+
+/// How many doubts are written out; the rest is a number.
+const DOUBTS_LISTED: usize = 5;
+
+impl Findings {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// An anomaly; its text is only made when it will be listed.
+    pub(crate) fn violate(&mut self, anomaly: impl FnOnce() -> Anomaly) {
+        self.count += 1;
+        if self.anomalies.len() < ANOMALIES_LISTED {
+            self.anomalies.push(anomaly());
+        }
+    }
+
+    /// Something that was looked at.
+    pub(crate) fn checked(&mut self, n: usize) {
+        self.checked += n as u64;
+    }
+
+    /// Something that could not be decided: without a violation, the verdict is unknown.
+    pub(crate) fn doubt(&mut self, why: impl FnOnce() -> String) {
+        self.doubted += 1;
+        if self.doubts.len() < DOUBTS_LISTED {
+            self.doubts.push(why());
+        }
+    }
+
+    /// Something worth saying that decides nothing.
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    /// A figure of the whole.
+    pub(crate) fn detail(&mut self, name: &str, value: impl Into<Value>) {
+        self.details.insert(name.to_owned(), value.into());
+    }
+
+    /// Violated if there is an anomaly, else unknown if there is a doubt, else holds.
+    pub(crate) fn result(self) -> PropertyResult {
+        let verdict = match (self.count, self.doubted) {
+            (1.., _) => Decision::Violated,
+            (0, 1..) => Decision::Unknown,
+            (0, 0) => Decision::Holds,
+        };
+        let mut why = self.doubts;
+        if self.doubted > why.len() {
+            why.push(format!("and {} more like these", self.doubted - why.len()));
+        }
+        why.extend(self.notes);
+        PropertyResult {
+            verdict,
+            count: self.count,
+            checked: self.checked,
+            anomalies: self.anomalies,
+            why: why.join("; "),
+            details: self.details,
+            decides: false,
+        }
+    }
+}
+
+/// An anomaly with its essentials.
+pub(crate) fn anomaly(name: &str, operations: Vec<u64>, message: String, mend: &str) -> Anomaly {
+    Anomaly {
+        name: name.to_owned(),
+        operations,
+        message,
+        mend: mend.to_owned(),
+        details: Map::new(),
+    }
+}
+
+impl Anomaly {
+    /// The same with one more figure.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+}

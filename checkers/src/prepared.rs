@@ -1,0 +1,139 @@
+//! A history made ready once for all properties: operations paired, keys sorted by what lives there, faults and phases parsed.
+
+use crate::fault::{self, Driver, Fault, Phase};
+use schism_history::{History, Key, Op, Time};
+use std::collections::BTreeMap;
+
+/// What lives under a key, told by the functions that clients call on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `read`, `write`, `cas`.
+    Register,
+    /// `add`, and `read` that returns lists.
+    Set,
+    /// Anything else.
+    Other,
+}
+
+/// The operations on one key.
+#[derive(Debug, Clone)]
+pub struct Keyed<'h> {
+    /// The key; `None` where the operations name none.
+    pub key: Option<&'h Key>,
+    /// What lives there.
+    pub shape: Shape,
+    /// Indexes into [`Prepared::ops`], ordered by invocation.
+    pub ops: Vec<usize>,
+}
+
+/// A history, with everything that several properties need.
+#[derive(Debug)]
+pub struct Prepared<'h> {
+    /// The history itself.
+    pub history: &'h History,
+    /// The clients' operations, ordered by invocation.
+    pub ops: Vec<Op<'h>>,
+    /// The same by key, in the order of keys.
+    pub keys: Vec<Keyed<'h>>,
+    /// The faults, in order of injection.
+    pub faults: Vec<Fault>,
+    /// What the driver said.
+    pub driver: Driver<'h>,
+}
+
+impl<'h> Prepared<'h> {
+    /// Pairs, sorts and parses.
+    pub fn new(history: &'h History) -> Self {
+        let ops = history.ops();
+        let keys = by_key(&ops);
+        Self {
+            history,
+            ops,
+            keys,
+            faults: fault::faults(history),
+            driver: fault::driver(history),
+        }
+    }
+
+    /// The keys of one shape.
+    pub fn keys_of(&self, shape: Shape) -> impl Iterator<Item = &Keyed<'h>> {
+        self.keys.iter().filter(move |k| k.shape == shape)
+    }
+
+    /// Whether any key has this shape.
+    pub fn has(&self, shape: Shape) -> bool {
+        self.keys_of(shape).next().is_some()
+    }
+
+    /// The phase that an operation belongs to, by its invocation.
+    pub fn phase(&self, op: &Op<'_>) -> Phase {
+        if op.is_final() {
+            Phase::Final
+        } else {
+            self.phase_at(op.start())
+        }
+    }
+
+    /// The phase that a moment belongs to.
+    pub fn phase_at(&self, time: Time) -> Phase {
+        match self.faults.first() {
+            None => Phase::Before,
+            Some(first) if time < first.inject => Phase::Before,
+            Some(_) if self.faults.iter().any(|f| f.in_force(time)) => Phase::During,
+            Some(_) if self.faults.iter().all(|f| f.inject <= time) => Phase::After,
+            Some(_) => Phase::Between,
+        }
+    }
+
+    /// The end of the last fault: `None` without faults, infinity when one was never healed.
+    pub fn last_heal(&self) -> Option<Time> {
+        self.faults.iter().map(Fault::end).max()
+    }
+
+    /// The faults in force at a moment.
+    pub fn faults_at(&self, time: Time) -> impl Iterator<Item = &Fault> {
+        self.faults.iter().filter(move |f| f.in_force(time))
+    }
+
+    /// Whether a driver of ours wrote it: a bare file has neither phases nor faults of our kind.
+    pub fn is_run(&self) -> bool {
+        !self.faults.is_empty() || !self.driver.phases.is_empty()
+    }
+}
+
+fn by_key<'h>(ops: &[Op<'h>]) -> Vec<Keyed<'h>> {
+    let mut groups: BTreeMap<Option<&'h Key>, Vec<usize>> = BTreeMap::new();
+    for (i, op) in ops.iter().enumerate() {
+        groups.entry(op.key()).or_default().push(i);
+    }
+    let keyed = |(key, indexes): (_, Vec<usize>)| Keyed {
+        key,
+        shape: shape(ops, &indexes),
+        ops: indexes,
+    };
+    groups.into_iter().map(keyed).collect()
+}
+
+/// A counter has `add` and `read` as well: its reads are numbers. A key that is only read is a set if it returns a list.
+fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
+    let all = |allowed: &[&str]| indexes.iter().all(|&i| allowed.contains(&ops[i].f()));
+    let reads = || {
+        indexes
+            .iter()
+            .map(|&i| &ops[i])
+            .filter(|op| op.f() == "read")
+            .filter_map(Op::result)
+    };
+    let adds = indexes.iter().any(|&i| ops[i].f() == "add");
+    let writes = indexes
+        .iter()
+        .any(|&i| matches!(ops[i].f(), "write" | "cas"));
+    let lists = reads().any(serde_json::Value::is_array);
+    if all(&["add", "read"]) && (adds || lists) && reads().all(|v| v.is_array() || v.is_null()) {
+        Shape::Set
+    } else if all(&["read", "write", "cas"]) && (writes || !lists) {
+        Shape::Register
+    } else {
+        Shape::Other
+    }
+}

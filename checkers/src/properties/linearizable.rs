@@ -1,0 +1,183 @@
+//! `linearizable`: every operation takes effect at one moment between its invocation and its completion.
+//!
+//! Herlihy and Wing 1990, for registers with reads, writes and compare-and-sets. The property is local, so each key is searched alone
+//! ([`crate::linearize`]). A violation is cut down to its shortest failing prefix, then to a set of operations that is a violation by
+//! itself: a write is only left out together with those who saw its value, so that what is left still needs no other operation.
+
+use crate::findings::{Findings, anomaly};
+use crate::linearize::{Found, linearize};
+use crate::register::{Action, Register, RegisterOp};
+use crate::verdict::{Anomaly, PropertyResult};
+use crate::{Budget, Keyed, Prepared, Property, Shape, words};
+use schism_history::Time;
+
+/// The property.
+pub(super) struct Linearizable;
+
+const MEND: &str = "Let all reads and writes of a key go through one order that a majority agrees on: ack=majority with \
+                    failover=consensus, and reads that confirm the leader (read=leader-quorum).";
+
+impl Property for Linearizable {
+    fn name(&self) -> &'static str {
+        "linearizable"
+    }
+
+    fn summary(&self) -> &'static str {
+        "every operation takes effect at one moment between its invocation and its completion"
+    }
+
+    fn fits(&self, history: &Prepared<'_>) -> bool {
+        history.has(Shape::Register)
+    }
+
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
+        let mut findings = Findings::new();
+        for keyed in history.keys_of(Shape::Register) {
+            let register = Register::new(history, keyed);
+            if let Some(why) = &register.strange {
+                findings.doubt(|| why.clone());
+            }
+            findings.checked(register.ops.len());
+            match linearize(&register.ops, register.values.len(), budget) {
+                Found::Order(_) => {}
+                Found::Nothing => findings.violate(|| explain(history, keyed, &register, budget)),
+                Found::OutOf(what, place) => findings.doubt(|| {
+                    let at = register.ops.get(place).map_or_else(String::new, |op| {
+                        format!(", at {}", words::noun(&history.ops[op.place]))
+                    });
+                    format!(
+                        "{}: the search ran out of {what}{at}",
+                        words::key(keyed.key)
+                    )
+                }),
+            }
+        }
+        findings.result()
+    }
+}
+
+fn explain(
+    history: &Prepared<'_>,
+    keyed: &Keyed<'_>,
+    register: &Register<'_>,
+    budget: &Budget<'_>,
+) -> Anomaly {
+    let core = minimal(&register.ops, register.values.len(), budget);
+    let noun = |op: &RegisterOp| words::noun(&history.ops[op.place]);
+    let said: Vec<String> = core.iter().map(noun).collect();
+    let key = words::key(keyed.key);
+    let message = match core.as_slice() {
+        [read] if matches!(read.action, Action::Read(_) | Action::Cas(..)) => {
+            format!(
+                "{} of {key} saw a value that nobody had written by then.",
+                said[0]
+            )
+        }
+        _ => format!(
+            "No order of these operations on {key} fits their times and values: {}.",
+            words::list(&said)
+        ),
+    };
+    let mut operations: Vec<u64> = core
+        .iter()
+        .map(|op| history.ops[op.place].index())
+        .collect();
+    operations.sort_unstable();
+    anomaly("not-linearizable", operations, message, MEND).with("key", key)
+}
+
+/// A smallest set of operations, as far as leaving out one group after another finds it, that no order explains.
+fn minimal(ops: &[RegisterOp], values: usize, budget: &Budget<'_>) -> Vec<RegisterOp> {
+    let fails = |ops: &[RegisterOp]| {
+        !budget.is_exhausted() && linearize(ops, values, budget) == Found::Nothing
+    };
+    let mut core = failing_prefix(ops, &fails);
+    // Refused compare-and-sets depend on which writes happened between, so writes may only be left out when there are none.
+    let without: Vec<RegisterOp> = core
+        .iter()
+        .filter(|op| !matches!(op.action, Action::Refused(_)))
+        .copied()
+        .collect();
+    let pure = fails(&without);
+    if pure {
+        core = without;
+    }
+    let mut size = core.len().div_ceil(2);
+    while size > 0 {
+        let mut at = 0;
+        while at < core.len() {
+            let fewer = leave_out(&core, at, size, pure);
+            if fewer.len() < core.len() && fails(&fewer) {
+                core = fewer;
+            } else {
+                at += size;
+            }
+        }
+        size = if size == 1 { 0 } else { size.div_ceil(2) };
+    }
+    core
+}
+
+/// What was known at the earliest moment by which it already failed: later ends are unknown, later reads are not there.
+fn failing_prefix(ops: &[RegisterOp], fails: &impl Fn(&[RegisterOp]) -> bool) -> Vec<RegisterOp> {
+    let mut moments: Vec<Time> = ops
+        .iter()
+        .map(|op| op.end)
+        .filter(|end| !end.is_infinite())
+        .collect();
+    moments.sort_unstable();
+    moments.dedup();
+    let (mut passing, mut failing) = (0, moments.len());
+    while failing - passing > 1 {
+        let middle = usize::midpoint(passing, failing);
+        if fails(&known_at(ops, moments[middle - 1])) {
+            failing = middle;
+        } else {
+            passing = middle;
+        }
+    }
+    let prefix = moments
+        .get(failing.wrapping_sub(1))
+        .map(|at| known_at(ops, *at));
+    prefix.filter(|p| fails(p)).unwrap_or_else(|| ops.to_vec())
+}
+
+fn known_at(ops: &[RegisterOp], at: Time) -> Vec<RegisterOp> {
+    let begun = ops.iter().take_while(|op| op.start <= at);
+    let known = begun.filter(|op| op.end <= at || op.action.writes().is_some());
+    known
+        .map(|op| RegisterOp {
+            end: if op.end <= at { op.end } else { Time::INFINITY },
+            ..*op
+        })
+        .collect()
+}
+
+/// Without `size` operations from `at` on, and without all that saw the values that those wrote, transitively.
+fn leave_out(ops: &[RegisterOp], at: usize, size: usize, writes_too: bool) -> Vec<RegisterOp> {
+    let mut out: Vec<bool> = (0..ops.len())
+        .map(|i| (at..at + size).contains(&i))
+        .collect();
+    if !writes_too {
+        (0..ops.len()).for_each(|i| out[i] &= ops[i].action.writes().is_none());
+    }
+    loop {
+        let gone: std::collections::BTreeSet<_> = (0..ops.len())
+            .filter(|i| out[*i])
+            .filter_map(|i| ops[i].action.writes())
+            .collect();
+        let orphan =
+            |i: &usize| !out[*i] && ops[*i].action.needs().is_some_and(|v| gone.contains(&v));
+        let orphans: Vec<usize> = (0..ops.len()).filter(orphan).collect();
+        if orphans.is_empty() {
+            break;
+        }
+        for i in orphans {
+            out[i] = true;
+        }
+    }
+    (0..ops.len())
+        .filter(|i| !out[*i])
+        .map(|i| ops[i])
+        .collect()
+}

@@ -1,0 +1,131 @@
+//! `meaningful`: whether the run proves anything.
+//!
+//! A run in which nothing succeeded, or in which the fault took no effect, passes every check and says nothing. So a pass needs enough
+//! successes before the first fault and after the last heal, enough *attempts* during the faults (a total outage is a result, not a void
+//! run), and the proof of every fault and of its heal. A bare history, without faults or phases, only needs an operation that succeeded.
+
+use crate::findings::Findings;
+use crate::verdict::PropertyResult;
+use crate::{Budget, Fault, Phase, Prepared, Property};
+use serde_json::{Value, json};
+
+/// The property.
+pub(super) struct Meaningful;
+
+/// How many operations must have succeeded before the first fault, and after the last heal.
+const SUCCESSES_MIN: u64 = 10;
+/// How many must have been attempted while faults were in force.
+const ATTEMPTS_MIN: u64 = 10;
+
+impl Property for Meaningful {
+    fn name(&self) -> &'static str {
+        "meaningful"
+    }
+
+    fn summary(&self) -> &'static str {
+        "the run proves something: enough operations succeeded, and every fault took effect"
+    }
+
+    fn fits(&self, _: &Prepared<'_>) -> bool {
+        true
+    }
+
+    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+        let judgement = judge(history);
+        let mut findings = Findings::new();
+        findings.checked(judgement.conditions);
+        judgement
+            .reasons
+            .into_iter()
+            .for_each(|reason| findings.doubt(|| reason));
+        findings.result()
+    }
+}
+
+/// What was looked at, and why it is not enough.
+pub(crate) struct Judgement {
+    /// Why the run proves nothing; empty when it does.
+    pub(crate) reasons: Vec<String>,
+    conditions: usize,
+    successes: u64,
+    faults: usize,
+    proved: usize,
+}
+
+impl Judgement {
+    /// As `meaningful` of `results.json`.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "meaningful": self.reasons.is_empty(),
+            "reasons": self.reasons,
+            "successes": self.successes,
+            "faults": self.faults,
+            "faults_proved": self.proved,
+        })
+    }
+
+    fn demand(&mut self, met: bool, reason: impl FnOnce() -> String) {
+        self.conditions += 1;
+        if !met {
+            self.reasons.push(reason());
+        }
+    }
+}
+
+/// Looks at every condition.
+pub(crate) fn judge(history: &Prepared<'_>) -> Judgement {
+    let count = |phase: Option<Phase>, ok: bool| {
+        let ops = history.ops.iter().filter(|op| !ok || op.is_ok());
+        ops.filter(|op| phase.is_none_or(|p| history.phase(op) == p))
+            .count() as u64
+    };
+    let mut judgement = Judgement {
+        reasons: Vec::new(),
+        conditions: 0,
+        successes: count(None, true),
+        faults: history.faults.len(),
+        proved: history
+            .faults
+            .iter()
+            .filter(|f| f.proved == Some(true))
+            .count(),
+    };
+    if !history.is_run() {
+        let successes = judgement.successes;
+        judgement.demand(successes > 0, || "no operation succeeded".to_owned());
+        return judgement;
+    }
+    let mut successes = |when: &str, n: u64| {
+        judgement.demand(n >= SUCCESSES_MIN, || {
+            format!("only {n} operations succeeded {when}; {SUCCESSES_MIN} are needed")
+        });
+    };
+    if history.faults.is_empty() {
+        successes("in the whole run", count(Some(Phase::Before), true));
+        return judgement;
+    }
+    successes("before the first fault", count(Some(Phase::Before), true));
+    successes("after the last heal", count(Some(Phase::After), true));
+    let attempts = count(Some(Phase::During), false);
+    judgement.demand(attempts >= ATTEMPTS_MIN, || {
+        format!("only {attempts} operations were attempted while faults were in force; {ATTEMPTS_MIN} are needed")
+    });
+    for fault in &history.faults {
+        judgement.demand(fault.proved == Some(true), || {
+            unproved(fault, "took effect", &fault.evidence)
+        });
+        judgement.demand(fault.heal_proved == Some(true), || {
+            unproved(fault, "was healed", "")
+        });
+    }
+    judgement
+}
+
+fn unproved(fault: &Fault, what: &str, evidence: &str) -> String {
+    let seen = if evidence.is_empty() {
+        String::new()
+    } else {
+        format!(": {evidence}")
+    };
+    format!("nothing proves that {} {what}{seen}", fault.phrase())
+}

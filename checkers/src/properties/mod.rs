@@ -1,0 +1,37 @@
+//! One property a file; each has its entry in [`properties`].
+
+mod convergence;
+mod linearizable;
+mod lost_writes;
+pub(crate) mod meaningful;
+mod monotonic_reads;
+mod read_your_writes;
+mod recovery;
+mod split_brain;
+mod stale_reads;
+pub(crate) mod stats;
+mod unique_ids;
+
+use crate::Property;
+
+/// Every property there is.
+pub fn properties() -> &'static [&'static dyn Property] {
+    &[
+        &lost_writes::LostWrites,
+        &stale_reads::StaleReads,
+        &monotonic_reads::MonotonicReads,
+        &read_your_writes::ReadYourWrites,
+        &unique_ids::UniqueIds,
+        &convergence::Convergence,
+        &split_brain::SplitBrain,
+        &linearizable::Linearizable,
+        &recovery::Recovery,
+        &meaningful::Meaningful,
+        &stats::Stats,
+    ]
+}
+
+/// The one of this name.
+pub fn property(name: &str) -> Option<&'static dyn Property> {
+    properties().iter().copied().find(|p| p.name() == name)
+}

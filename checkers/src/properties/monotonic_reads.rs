@@ -1,0 +1,59 @@
+//! `monotonic-reads`: a session never reads an older version of a key than it has read before.
+//!
+//! Terry et al. 1994. Which version is older, [`crate::order`] finds out; where no order is known, only contradictions between what
+//! sessions saw are violations, so a single session that goes back where nobody went forward is not found.
+
+use crate::findings::Findings;
+use crate::order::{Guarantee, Pair};
+use crate::register::{Action, RegisterOp};
+use crate::verdict::PropertyResult;
+use crate::{Budget, Prepared, Property, Shape};
+
+/// The property.
+pub(super) struct MonotonicReads;
+
+const GUARANTEE: Guarantee = Guarantee {
+    name: "read-went-back",
+    mend: "Send a session's reads to one replica (read=sticky), or let a replica wait until it has what the session has seen.",
+    pairs,
+};
+
+impl Property for MonotonicReads {
+    fn name(&self) -> &'static str {
+        "monotonic-reads"
+    }
+
+    fn summary(&self) -> &'static str {
+        "a session never reads an older version than it has read before"
+    }
+
+    fn fits(&self, history: &Prepared<'_>) -> bool {
+        history.has(Shape::Register)
+    }
+
+    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+        let mut findings = Findings::new();
+        GUARANTEE.check(history, &mut findings);
+        findings.result()
+    }
+}
+
+/// Each read with the next one.
+fn pairs(session: &[RegisterOp]) -> Vec<Pair> {
+    let reads: Vec<(u32, &RegisterOp)> = session
+        .iter()
+        .filter_map(|op| match op.action {
+            Action::Read(value) => Some((value, op)),
+            _ => None,
+        })
+        .collect();
+    reads
+        .windows(2)
+        .map(|w| Pair {
+            from: w[0].0,
+            to: w[1].0,
+            first: *w[0].1,
+            second: *w[1].1,
+        })
+        .collect()
+}

@@ -1,0 +1,280 @@
+//! `stale-reads`: a read returns the newest acknowledged value, or a newer one.
+//!
+//! A read of A is stale when some write B was invoked after A had surely taken effect and acknowledged before the read began: then A, B
+//! and the read stand in this order in every explanation. A has surely taken effect by the earliest finish of its own write and of the reads
+//! that returned it (`shared` definition of the zone: Gibbons and Korach 1997), so a fresh read is never blamed for another read's
+//! staleness. Both figures are lower bounds: versions are the acknowledged writes that lie wholly between; milliseconds
+//! count from the earliest such acknowledgement to the read's start. A read that overlaps its write, or returns what nobody wrote, is
+//! for `linearizable` to judge.
+
+use crate::findings::{Findings, anomaly};
+use crate::intern::{ABSENT, Val};
+use crate::register::{Action, Register, RegisterOp};
+use crate::verdict::PropertyResult;
+use crate::{Budget, Keyed, Prepared, Property, Shape, words};
+use schism_history::Time;
+use serde_json::json;
+
+/// The property.
+pub(super) struct StaleReads;
+
+const MEND: &str = "Read from a leader that confirms its leadership with a majority before it answers (read=leader-quorum), or from \
+                    a quorum that overlaps every write quorum.";
+
+impl Property for StaleReads {
+    fn name(&self) -> &'static str {
+        "stale-reads"
+    }
+
+    fn summary(&self) -> &'static str {
+        "no read returns a value that an acknowledged write had replaced before the read began"
+    }
+
+    fn fits(&self, history: &Prepared<'_>) -> bool {
+        history.has(Shape::Register)
+    }
+
+    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+        let mut findings = Findings::new();
+        let mut stale = Vec::new();
+        for keyed in history.keys_of(Shape::Register) {
+            let register = Register::new(history, keyed);
+            if let Some(why) = &register.strange {
+                findings.doubt(|| why.clone());
+            }
+            let found = Found::new(&register);
+            findings.checked(found.reads);
+            if let Some(read) = found.unexplained {
+                findings.doubt(|| {
+                    format!(
+                        "nobody had written what {} returned",
+                        words::noun(&history.ops[read.place])
+                    )
+                });
+            }
+            stale.extend(found.stale.into_iter().map(|s| (keyed, s)));
+        }
+        // The stalest first: they tell the most.
+        stale.sort_by_key(|(_, s)| (std::cmp::Reverse(s.behind_ns()), s.read.place));
+        distribution(&stale, &mut findings);
+        for (keyed, s) in &stale {
+            findings.violate(|| said(history, keyed, s));
+        }
+        findings.result()
+    }
+}
+
+/// A stale read, the write whose value it returned (none for the initial value), and the earliest acknowledged one that had replaced it.
+struct Stale {
+    read: RegisterOp,
+    of: Option<RegisterOp>,
+    newer: RegisterOp,
+    versions: usize,
+}
+
+impl Stale {
+    fn behind_ns(&self) -> u64 {
+        self.read.start.since(self.newer.end)
+    }
+}
+
+struct Found {
+    reads: usize,
+    stale: Vec<Stale>,
+    unexplained: Option<RegisterOp>,
+}
+
+impl Found {
+    fn new(register: &Register<'_>) -> Self {
+        let replaced = Replaced::new(&register.ops);
+        let sources = Sources::new(register);
+        let mut found = Self {
+            reads: 0,
+            stale: Vec::new(),
+            unexplained: None,
+        };
+        for read in &register.ops {
+            let Action::Read(value) = read.action else {
+                continue;
+            };
+            found.reads += 1;
+            match sources.of(value, read) {
+                Source::Nobody => found.unexplained = found.unexplained.or(Some(*read)),
+                Source::Write { of, surely_by } => {
+                    if let Some((newer, versions)) = replaced.between(surely_by, read.start) {
+                        found.stale.push(Stale {
+                            read: *read,
+                            of,
+                            newer,
+                            versions,
+                        });
+                    }
+                }
+            }
+        }
+        found
+    }
+}
+
+enum Source {
+    /// No write that had begun by the end of the read.
+    Nobody,
+    /// This write, or the initial value, which had surely taken effect by then; `None`: before everything.
+    Write {
+        of: Option<RegisterOp>,
+        surely_by: Option<Time>,
+    },
+}
+
+/// Who wrote what, and by when it had surely taken effect.
+struct Sources {
+    /// For each value its writers by invocation, each with the latest time by which it or an earlier one had surely taken effect.
+    writers: Vec<Vec<(RegisterOp, Time)>>,
+}
+
+impl Sources {
+    fn new(register: &Register<'_>) -> Self {
+        let mut writers: Vec<Vec<(RegisterOp, Time)>> = vec![Vec::new(); register.values.len()];
+        for op in &register.ops {
+            if let Some(value) = op.action.writes() {
+                writers[value as usize].push((*op, op.end));
+            }
+        }
+        for read in &register.ops {
+            let Some(value) = read.action.needs().filter(|_| read.certain()) else {
+                continue;
+            };
+            // One writer: whoever returned its value proves that it had taken effect. With several nobody knows which one.
+            if let [(write, by)] = writers[value as usize].as_mut_slice()
+                && value != ABSENT
+                && read.end >= write.start
+            {
+                *by = (*by).min(read.end);
+            }
+        }
+        for of_value in &mut writers {
+            for i in 1..of_value.len() {
+                of_value[i].1 = of_value[i].1.max(of_value[i - 1].1);
+            }
+        }
+        Self { writers }
+    }
+
+    /// The writer that makes the read look freshest: the last in the running maxima that had begun when the read ended.
+    fn of(&self, value: Val, read: &RegisterOp) -> Source {
+        let writers = &self.writers[value as usize];
+        let begun = writers.partition_point(|(write, _)| write.start <= read.end);
+        match writers[..begun].last() {
+            Some((write, by)) => Source::Write {
+                of: Some(*write),
+                surely_by: Some(*by),
+            },
+            None if value == ABSENT => Source::Write {
+                of: None,
+                surely_by: None,
+            },
+            None => Source::Nobody,
+        }
+    }
+}
+
+/// The acknowledged writes by invocation.
+struct Replaced {
+    writes: Vec<RegisterOp>,
+    /// By place, the earliest acknowledgement of it and the later ones.
+    earliest: Vec<usize>,
+    /// By place, the latest acknowledgement of it and the earlier ones.
+    latest_end: Vec<Time>,
+    /// All acknowledgements, sorted.
+    ends: Vec<Time>,
+}
+
+impl Replaced {
+    fn new(ops: &[RegisterOp]) -> Self {
+        let written = |op: &&RegisterOp| op.action.writes().is_some() && op.certain();
+        let writes: Vec<_> = ops.iter().filter(written).copied().collect();
+        let mut earliest: Vec<usize> = (0..writes.len()).collect();
+        for i in (1..writes.len()).rev() {
+            if writes[earliest[i]].end < writes[earliest[i - 1]].end {
+                earliest[i - 1] = earliest[i];
+            }
+        }
+        let mut latest_end: Vec<Time> = writes.iter().map(|w| w.end).collect();
+        for i in 1..latest_end.len() {
+            latest_end[i] = latest_end[i].max(latest_end[i - 1]);
+        }
+        let mut ends: Vec<Time> = writes.iter().map(|w| w.end).collect();
+        ends.sort_unstable();
+        Self {
+            writes,
+            earliest,
+            latest_end,
+            ends,
+        }
+    }
+
+    /// The earliest acknowledged write that lies wholly between, and how many there are.
+    fn between(&self, after: Option<Time>, before: Time) -> Option<(RegisterOp, usize)> {
+        let from = after.map_or(0, |after| self.writes.partition_point(|w| w.start <= after));
+        let newer = self.writes[*self.earliest.get(from)?];
+        (newer.end < before).then(|| (newer, self.count(from, before)))
+    }
+
+    /// Writes from this place on that ended before: all that ended, less the earlier ones that did.
+    fn count(&self, from: usize, before: Time) -> usize {
+        let ended = self.ends.partition_point(|end| *end < before);
+        let open = (0..from)
+            .rev()
+            .take_while(|&i| self.latest_end[i] >= before);
+        ended - (from - open.filter(|&i| self.writes[i].end >= before).count())
+    }
+}
+
+fn said(history: &Prepared<'_>, keyed: &Keyed<'_>, stale: &Stale) -> crate::verdict::Anomaly {
+    let (read, newer) = (
+        &history.ops[stale.read.place],
+        &history.ops[stale.newer.place],
+    );
+    let old = stale.of.map(|of| &history.ops[of.place]);
+    let value = words::value(read.result().unwrap_or(&serde_json::Value::Null));
+    let behind = words::span(newer.end(), read.start());
+    let message = format!(
+        "{} of {} returned {value} although {} had been acknowledged {behind} before it began: at least {} behind.",
+        words::noun(read),
+        words::key(keyed.key),
+        words::noun(newer),
+        words::plural(stale.versions, "version"),
+    );
+    let mut operations: Vec<u64> = old.iter().map(|op| op.index()).collect();
+    operations.extend([newer.index(), read.index()]);
+    anomaly("stale-read", operations, message, MEND)
+        .with("key", words::key(keyed.key))
+        .with("versions_behind_min", stale.versions)
+        .with(
+            "behind_ms_min",
+            (stale.behind_ns() as f64 / 1e6 * 1e3).round() / 1e3,
+        )
+}
+
+/// How stale, over all stale reads: median, 95th percentile and maximum.
+fn distribution(stale: &[(&Keyed<'_>, Stale)], findings: &mut Findings) {
+    if stale.is_empty() {
+        return;
+    }
+    let mut versions: Vec<usize> = stale.iter().map(|(_, s)| s.versions).collect();
+    let mut ms: Vec<f64> = stale
+        .iter()
+        .map(|(_, s)| (s.behind_ns() as f64 / 1e3).round() / 1e3)
+        .collect();
+    versions.sort_unstable();
+    ms.sort_by(f64::total_cmp);
+    let at = |q: usize| (stale.len() - 1) * q / 100;
+    findings.detail(
+        "versions_behind",
+        json!({"p50": versions[at(50)], "p95": versions[at(95)], "max": versions[at(100)]}),
+    );
+    findings.detail(
+        "behind_ms",
+        json!({"p50": ms[at(50)], "p95": ms[at(95)], "max": ms[at(100)]}),
+    );
+}

@@ -1,0 +1,106 @@
+//! Operations in the words of a sentence: who did what when.
+
+use schism_history::{Key, NodeId, Op, Outcome, Time};
+use serde_json::Value;
+
+/// A value in a sentence; null is `nothing`.
+pub(crate) fn value(value: &Value) -> String {
+    if value.is_null() {
+        "nothing".to_owned()
+    } else {
+        value.to_string()
+    }
+}
+
+/// A key in a sentence; no key is `the register`.
+pub(crate) fn key(key: Option<&Key>) -> String {
+    key.map_or_else(|| "the only key".to_owned(), Key::to_string)
+}
+
+/// The node that answered.
+pub(crate) fn node<'h>(op: &Op<'h>) -> Option<&'h NodeId> {
+    op.completion
+        .and_then(|c| c.node.as_ref())
+        .or(op.invoke.node.as_ref())
+}
+
+/// The term in which it was answered.
+pub(crate) fn term(op: &Op<'_>) -> Option<u64> {
+    op.completion.and_then(|c| c.term)
+}
+
+/// Who answered: `n1 (term 3)`, `n1`, or `the target` where the history does not say.
+pub(crate) fn answerer(op: &Op<'_>) -> String {
+    match (node(op), term(op)) {
+        (Some(node), Some(term)) => format!("{node} (term {term})"),
+        (Some(node), None) => node.to_string(),
+        (None, _) => "the target".to_owned(),
+    }
+}
+
+/// When: `0.100 s to 0.200 s`, or `from 0.100 s, never answered`.
+pub(crate) fn when(op: &Op<'_>) -> String {
+    match op.outcome() {
+        Outcome::Info => format!("from {}, outcome unknown", op.start()),
+        _ => format!("{} to {}", op.start(), op.end()),
+    }
+}
+
+/// The operation as a noun: `process 3's write of 7 (0.100 s to 0.200 s, answered by n1)`.
+pub(crate) fn noun(op: &Op<'_>) -> String {
+    let what = match (op.f(), op.argument()) {
+        ("read", _) => format!(
+            "read of {}",
+            op.result().map_or_else(|| "?".to_owned(), value)
+        ),
+        ("cas", Value::Array(pair)) if pair.len() == 2 => {
+            let refused = if op.outcome() == Outcome::Fail {
+                "refused "
+            } else {
+                ""
+            };
+            format!(
+                "{refused}cas from {} to {}",
+                value(&pair[0]),
+                value(&pair[1])
+            )
+        }
+        (f, argument) => format!("{f} of {}", value(argument)),
+    };
+    let by = node(op).map(|n| format!(", by {n}")).unwrap_or_default();
+    format!("{}'s {what} ({}{by})", op.process(), when(op))
+}
+
+/// A length of time in a sentence: milliseconds with as many digits as tell something.
+pub(crate) fn span(from: Time, to: Time) -> String {
+    let ms = to.since(from) as f64 / 1e6;
+    if ms < 10.0 {
+        format!("{ms:.3} ms")
+    } else {
+        format!("{ms:.0} ms")
+    }
+}
+
+/// `1 read`, `2 reads`.
+pub(crate) fn plural(n: usize, one: &str) -> String {
+    if n == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{n} {one}s")
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub(crate) fn list(words: &[String]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => one.clone(),
+        [init @ .., last] => format!("{} and {last}", init.join(", ")),
+    }
+}
+
+/// The operation without its value: `process 3's read (0.100 s to 0.200 s, by n1)`.
+pub(crate) fn noun_short(op: &Op<'_>) -> String {
+    let by = node(op).map(|n| format!(", by {n}")).unwrap_or_default();
+    format!("{}'s {} ({}{by})", op.process(), op.f(), when(op))
+}
