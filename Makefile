@@ -1,0 +1,47 @@
+# The commands of this project. `make help` lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+CASES ?= 1000000
+# What a run needs, and what the tests need besides.
+RUN_PACKAGES := iproute2 iptables
+TEST_PACKAGES := libfaketime
+
+.PHONY: help run test lint bench fuzz clean build packages test-packages toolchain
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-8s %s\n", $$1, $$2}'
+
+run: packages build ## Build, then the two: one that must find a loss, one that must find none
+	@./scripts/first-look
+
+test: toolchain packages test-packages ## Everything that CI runs
+	@./scripts/all-tests
+
+lint: toolchain ## Format, clippy and documentation
+	$(CARGO) fmt --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+bench: packages build ## Speed of the harness and of the checkers, with the limits they must reach
+	$(CARGO) bench --workspace --locked
+
+fuzz: toolchain ## Throw random bytes and random histories at the readers; CASES=N for each property
+	PROPTEST_CASES=$(CASES) $(CARGO) test --release --locked --package schism-history --test fuzz -- --nocapture
+
+clean: ## Remove what was built, and every run under results/
+	$(CARGO) clean
+	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+
+build: toolchain
+	$(CARGO) build --release --locked --package schism
+
+packages:
+	@./scripts/install $(RUN_PACKAGES)
+
+test-packages:
+	@./scripts/install $(TEST_PACKAGES)
+
+toolchain:
+	@./scripts/toolchain

@@ -1,0 +1,372 @@
+//! The command line: raw arguments become meaningful ones here, once.
+
+use crate::exit;
+use crate::spec::{Binding, Spec};
+use crate::store::Run;
+use crate::{check, doctor, draw, list, run, store, summary};
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Fault-injection testing for replicated data systems: no ssh, no Docker, no root.
+#[derive(Debug, Parser)]
+#[command(name = "schism", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, made once, from the command line"
+)]
+enum Command {
+    /// One experiment, then its checks and its report
+    Run(RunArgs),
+    /// Check a run's folder or a history.jsonl
+    Check(CheckArgs),
+    /// Draw the report of a saved run, or of a bare history file, again
+    Report(ReportArgs),
+    /// What there is: targets, workloads, nemeses, properties, with options and defaults
+    List {
+        /// Which registry
+        #[arg(value_enum)]
+        what: list::What,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// What this machine can do, and what mends the rest
+    Doctor {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// A bundled server; started by the controller
+    #[command(hide = true, disable_help_flag = true)]
+    Node {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// A spec file (TOML); flags override it
+    spec: Option<PathBuf>,
+    /// The system under test (see `schism list targets`)
+    #[arg(long)]
+    target: Option<String>,
+    /// An option of the target; `workload.KEY=VALUE` is one of the workload
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// What clients do (see `schism list workloads`)
+    #[arg(long)]
+    workload: Option<String>,
+    /// Faults drawn from the seed: FAMILY or FAMILY:SHAPE (see `schism list nemeses`); `none` for none
+    #[arg(long, value_delimiter = ',', value_name = "F")]
+    nemesis: Option<Vec<String>>,
+    /// How many nodes
+    #[arg(long, value_name = "N")]
+    nodes: Option<usize>,
+    /// How long clients run, such as 30s
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    time_limit: Option<Duration>,
+    /// Operations a second, all clients together; 0 for as fast as answers come
+    #[arg(long)]
+    rate: Option<f64>,
+    /// How many clients
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u64>,
+    /// Whether a client belongs to one node
+    #[arg(long, value_enum)]
+    clients: Option<Binding>,
+    /// Mean length of a fault, and of the quiet between two of one kind
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    fault_interval: Option<Duration>,
+    /// After this long without an answer an outcome is unknown
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    client_timeout: Option<Duration>,
+    /// How long the target may take to recover after the last heal
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    recovery_limit: Option<Duration>,
+    /// From which everything random comes
+    #[arg(long)]
+    seed: Option<u64>,
+    /// A property that decides the verdict, instead of the workload's claims
+    #[arg(long = "property", value_name = "P")]
+    properties: Vec<String>,
+    /// Where runs are kept
+    #[arg(long, default_value = "results", value_name = "DIR")]
+    out: PathBuf,
+    /// The verdict as JSON on stdout
+    #[arg(long)]
+    json: bool,
+    /// No progress on stderr
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// A run's folder, or a history.jsonl
+    path: PathBuf,
+    /// A property to check; without any, those that fit
+    #[arg(long = "property", value_name = "P")]
+    properties: Vec<String>,
+    /// As JSON on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ReportArgs {
+    /// A run's folder, or a history.jsonl
+    path: PathBuf,
+    /// Where to write it; without, report.html of the run's folder, or stdout
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// In which form
+    #[arg(long, value_enum, default_value = "html")]
+    format: draw::Format,
+}
+
+/// Runs the command line and says the exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::PASS
+            };
+        }
+    };
+    log_to_stderr(&cli.command);
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        Err(Failure { code, error }) => {
+            eprintln!("schism: {error:#}");
+            code
+        }
+    }
+}
+
+/// An error with the exit code that says whose it is.
+struct Failure {
+    code: i32,
+    error: anyhow::Error,
+}
+
+/// The user's: bad arguments or input.
+fn usage<T>(result: Result<T>) -> Result<T, Failure> {
+    result.map_err(|error| Failure {
+        code: exit::USAGE,
+        error,
+    })
+}
+
+/// The harness' own.
+fn harness<T>(result: Result<T>) -> Result<T, Failure> {
+    result.map_err(|error| Failure {
+        code: exit::HARNESS,
+        error,
+    })
+}
+
+fn dispatch(command: Command) -> Result<i32, Failure> {
+    match command {
+        Command::Run(args) => {
+            let spec = usage(args.spec().and_then(Spec::resolve))?;
+            usage(store::writable(&args.out))?;
+            harness(run::run(&spec, &args.out, args.quiet, args.json))
+        }
+        Command::Check(args) => usage(check_path(&args)),
+        Command::Report(args) => usage(report_path(&args)).map(|()| exit::PASS),
+        Command::List { what, json } => harness(list::print(what, json)).map(|()| exit::PASS),
+        Command::Doctor { json } => harness(doctor::print(json)),
+        Command::Node { args } => {
+            let ended = schism_targets::server::main(&args);
+            harness(ended.map_err(anyhow::Error::from)).map(|()| exit::PASS)
+        }
+    }
+}
+
+fn check_path(args: &CheckArgs) -> Result<i32> {
+    let named = (!args.properties.is_empty()).then_some(args.properties.as_slice());
+    let verdict = if args.path.is_dir() {
+        let run = Run::open(&args.path)?;
+        match named {
+            None => check::run(&run)?,
+            Some(names) => check::history(&run.history()?, Some(names), names)?,
+        }
+    } else {
+        let history = store::read_history(&args.path)?;
+        check::history(&history, named, named.unwrap_or_default())?
+    };
+    summary::print_verdict(&verdict, args.json)?;
+    Ok(check::exit_code(&verdict))
+}
+
+fn report_path(args: &ReportArgs) -> Result<()> {
+    if args.path.is_dir() {
+        let run = Run::open(&args.path)?;
+        let verdict = check::run(&run)?;
+        let text = draw::of_run(&run, &verdict, args.format)?;
+        let default = match args.format {
+            draw::Format::Html => Some(run.folder().join("report.html")),
+            draw::Format::Md | draw::Format::Json => None,
+        };
+        deliver(args.out.as_deref().or(default.as_deref()), &text)
+    } else {
+        let history = store::read_history(&args.path)?;
+        let verdict = check::history(&history, None, &[])?;
+        deliver(
+            args.out.as_deref(),
+            &draw::of_history(&history, &verdict, args.format)?,
+        )
+    }
+}
+
+fn deliver(out: Option<&Path>, text: &str) -> Result<()> {
+    match out {
+        Some(path) => {
+            std::fs::write(path, text)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            eprintln!("wrote {}", path.display());
+        }
+        None => summary::to_stdout(text)?,
+    }
+    Ok(())
+}
+
+impl RunArgs {
+    fn spec(&self) -> Result<Spec> {
+        let mut spec = match &self.spec {
+            Some(path) => Spec::read(path)?,
+            None => Spec::default(),
+        };
+        over(&mut spec.target, self.target.as_ref());
+        over(&mut spec.workload, self.workload.as_ref());
+        over(&mut spec.nodes, self.nodes.as_ref());
+        over(&mut spec.time_limit, self.time_limit.as_ref());
+        over(&mut spec.rate, self.rate.as_ref());
+        over(&mut spec.concurrency, self.concurrency.as_ref());
+        over(&mut spec.clients, self.clients.as_ref());
+        over(&mut spec.fault_interval, self.fault_interval.as_ref());
+        over(&mut spec.client_timeout, self.client_timeout.as_ref());
+        over(&mut spec.recovery_limit, self.recovery_limit.as_ref());
+        over(&mut spec.seed, self.seed.as_ref());
+        if !self.properties.is_empty() {
+            spec.properties.clone_from(&self.properties);
+        }
+        if let Some(nemesis) = &self.nemesis {
+            spec.nemesis = nemesis.iter().filter(|n| *n != "none").cloned().collect();
+            spec.faults.clear();
+        }
+        for pair in &self.set {
+            let Some((key, value)) = pair.split_once('=') else {
+                bail!("--set {pair:?} is not of the form key=value");
+            };
+            match key.strip_prefix("workload.") {
+                Some(key) => spec.workload_options.insert(key.into(), value.into()),
+                None => spec.options.insert(key.into(), value.into()),
+            };
+        }
+        Ok(spec)
+    }
+}
+
+fn over<T: Clone>(value: &mut T, flag: Option<&T>) {
+    if let Some(flag) = flag {
+        value.clone_from(flag);
+    }
+}
+
+/// The bundled servers set up their own log.
+fn log_to_stderr(command: &Command) {
+    if matches!(command, Command::Node { .. }) {
+        return;
+    }
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_override_the_file_and_options_find_their_owner() {
+        let cli = Cli::try_parse_from([
+            "schism",
+            "run",
+            "--set",
+            "ack=async",
+            "--set",
+            "workload.keys=2",
+            "--nemesis",
+            "partition:leader,kill",
+            "--seed",
+            "3",
+        ]);
+        let Command::Run(args) = cli.unwrap().command else {
+            panic!("not a run")
+        };
+        let spec = args.spec().unwrap();
+        assert_eq!(spec.options["ack"], "async");
+        assert_eq!(spec.workload_options["keys"], "2");
+        assert_eq!(spec.nemesis, ["partition:leader", "kill"]);
+        assert_eq!(spec.seed, 3);
+    }
+
+    #[test]
+    fn the_command_of_a_report_is_the_run_again() {
+        let spec = Spec {
+            seed: 5,
+            nodes: 3,
+            nemesis: vec!["kill:leader".into()],
+            ..Spec::default()
+        };
+        let spec = spec.resolve().unwrap().spec;
+        let command = spec.command();
+        let cli =
+            Cli::try_parse_from(command.split(' ')).unwrap_or_else(|e| panic!("{command}: {e}"));
+        let Command::Run(args) = cli.command else {
+            panic!("not a run")
+        };
+        assert_eq!(args.spec().unwrap(), spec);
+    }
+
+    #[test]
+    fn bad_arguments_are_254() {
+        for args in [
+            &["schism", "run", "--nodes", "many"][..],
+            &["schism", "frobnicate"],
+            &["schism", "run", "--set", "ack"],
+            &["schism", "run", "--nodes", "0"],
+            &["schism", "check", "/does/not/exist"],
+        ] {
+            assert_eq!(
+                main(args.iter().map(OsString::from)),
+                exit::USAGE,
+                "{args:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The nodes as OS processes: start, kill, pause, resume, and what the kernel says of each.
+//!
+//! A node's process is a child of the controller (pid 1 of the arena), so its state comes from `waitpid` and not from guesses.
+
+use crate::arena::Arena;
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use schism_targets::registry::{NodeAddress, NodeCommand, Options, Program, Target};
+use std::fs::{self, OpenOptions};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The port on which every node serves.
+pub const PORT: u16 = 8000;
+
+/// What the kernel says of a node's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It runs.
+    Running,
+    /// SIGSTOP holds it.
+    Paused,
+    /// It is gone; how.
+    Gone(String),
+}
+
+#[derive(Debug)]
+struct Node {
+    command: NodeCommand,
+    folder: PathBuf,
+    ns: crate::arena::NetNs,
+    pid: Option<Pid>,
+    state: State,
+    /// Set when nobody asked for its end.
+    crashed: bool,
+}
+
+/// All nodes of the target.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<Node>,
+    /// Where each serves.
+    pub addresses: Vec<NodeAddress>,
+}
+
+impl Cluster {
+    /// Prepares each node's folder under `folder` and its command; starts nothing yet.
+    pub fn new(
+        target: &dyn Target,
+        options: &Options,
+        arena: &Arena,
+        folder: &Path,
+    ) -> Result<Self> {
+        let addresses: Vec<NodeAddress> = arena
+            .nodes
+            .iter()
+            .map(|h| NodeAddress {
+                name: h.name.clone(),
+                address: SocketAddr::new(h.ip, PORT),
+            })
+            .collect();
+        let nodes = arena
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(i, host)| {
+                let folder = folder.join(&host.name);
+                let data = folder.join("data");
+                fs::create_dir_all(&data)
+                    .with_context(|| format!("cannot make {}", data.display()))?;
+                let mut peers = addresses.clone();
+                let node = peers.remove(i);
+                let command = target.command(options, &node, &peers, &data);
+                Ok(Node {
+                    command,
+                    folder,
+                    ns: host.ns.clone(),
+                    pid: None,
+                    state: State::Gone("not started".into()),
+                    crashed: false,
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { nodes, addresses })
+    }
+
+    /// How many nodes there are.
+    pub fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// A node's name.
+    pub fn name(&self, node: usize) -> &str {
+        &self.addresses[node].name
+    }
+
+    /// Starts a node in its namespace; its output is appended to its own files.
+    pub fn start(&mut self, node: usize) -> Result<()> {
+        let it = &mut self.nodes[node];
+        let program = match &it.command.program {
+            Program::Own => std::env::current_exe().context("cannot find our own executable")?,
+            Program::Path(path) => path.clone(),
+        };
+        let log = |name: &str| {
+            let path = it.folder.join(name);
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&path)
+                .with_context(|| format!("cannot open {}", path.display()))
+        };
+        let mut command = Command::new(program);
+        command
+            .args(&it.command.args)
+            .envs(it.command.env.iter().map(|(k, v)| (k, v)))
+            .stdin(Stdio::null())
+            .stdout(log("stdout")?)
+            .stderr(log("stderr")?);
+        let child = it
+            .ns
+            .run(|| command.spawn().context("cannot start a node"))?;
+        it.pid = Some(Pid::from_raw(child.id() as i32));
+        it.state = State::Running;
+        it.crashed = false;
+        Ok(())
+    }
+
+    /// Sends a signal; a node that is gone stays so.
+    fn signal(&self, node: usize, signal: Signal) -> Result<()> {
+        match self.nodes[node].pid {
+            Some(pid) => kill(pid, signal)
+                .with_context(|| format!("cannot send {signal} to {}", self.name(node))),
+            None => Ok(()),
+        }
+    }
+
+    /// SIGKILL. Its end is proved by [`Cluster::wait_for`].
+    pub fn kill(&self, node: usize) -> Result<()> {
+        self.signal(node, Signal::SIGKILL)
+    }
+
+    /// SIGSTOP.
+    pub fn pause(&self, node: usize) -> Result<()> {
+        self.signal(node, Signal::SIGSTOP)
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self, node: usize) -> Result<()> {
+        self.signal(node, Signal::SIGCONT)
+    }
+
+    /// Asks the kernel, and says what it answered.
+    pub fn state(&mut self, node: usize) -> State {
+        let it = &mut self.nodes[node];
+        let Some(pid) = it.pid else {
+            return it.state.clone();
+        };
+        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED | WaitPidFlag::WCONTINUED;
+        let gone = match waitpid(pid, Some(flags)) {
+            Ok(WaitStatus::Stopped(..)) => {
+                it.state = State::Paused;
+                None
+            }
+            Ok(WaitStatus::Continued(_)) => {
+                it.state = State::Running;
+                None
+            }
+            Ok(WaitStatus::Exited(_, code)) => Some(format!("exited with code {code}")),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Some(format!("killed by {signal}")),
+            Ok(_) | Err(_) => None,
+        };
+        if let Some(how) = gone {
+            it.pid = None;
+            it.crashed = how != "killed by SIGKILL";
+            it.state = State::Gone(how);
+        }
+        it.state.clone()
+    }
+
+    /// Waits until the kernel says that the node is as wished.
+    pub fn wait_for(
+        &mut self,
+        node: usize,
+        wish: impl Fn(&State) -> bool,
+        limit: Duration,
+    ) -> State {
+        let begun = Instant::now();
+        loop {
+            let state = self.state(node);
+            if wish(&state) || begun.elapsed() > limit {
+                return state;
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+
+    /// Nodes that ended by themselves, with how.
+    pub fn crashed(&mut self) -> Vec<(usize, String)> {
+        (0..self.size())
+            .filter_map(|node| match self.state(node) {
+                State::Gone(how) if self.nodes[node].crashed => Some((node, how)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Stops every node in good order: SIGTERM, then SIGKILL for those that linger.
+    pub fn stop(&mut self, patience: Duration) -> Result<()> {
+        for node in 0..self.size() {
+            let _ = self.resume(node);
+            let _ = self.signal(node, Signal::SIGTERM);
+        }
+        for node in 0..self.size() {
+            self.wait_for(node, |s| matches!(s, State::Gone(_)), patience);
+            let _ = self.kill(node);
+            let state = self.wait_for(
+                node,
+                |s| matches!(s, State::Gone(_)),
+                Duration::from_secs(5),
+            );
+            if !matches!(state, State::Gone(_)) {
+                bail!("{} is still there after SIGKILL", self.name(node));
+            }
+        }
+        Ok(())
+    }
+}

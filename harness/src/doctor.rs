@@ -1,0 +1,367 @@
+//! What this machine can do: each ability is tried, not guessed, and what is missing comes with the command that mends it.
+
+use crate::arena::{Arena, run_inside};
+use crate::exit;
+use crate::network::{Network, Variant};
+use crate::summary::to_stdout;
+use anyhow::{Context, Result};
+use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::{getuid, pipe};
+use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// One ability.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What was tried.
+    pub what: String,
+    /// Whether it works.
+    pub works: bool,
+    /// What was seen.
+    pub seen: String,
+    /// The command that mends it; empty where it works.
+    pub mend: String,
+    /// Whether a basic run needs it.
+    pub needed: bool,
+}
+
+/// Tries everything and prints it. 255 when a basic run cannot work.
+pub fn print(json: bool) -> Result<i32> {
+    let findings = examine()?;
+    let fit = findings.iter().all(|f| f.works || !f.needed);
+    if json {
+        let text = serde_json::to_string_pretty(&findings).context("cannot write JSON")?;
+        to_stdout(&format!("{text}\n"))?;
+    } else {
+        to_stdout(&table(&findings, fit))?;
+    }
+    Ok(if fit { exit::PASS } else { exit::HARNESS })
+}
+
+/// Tries everything.
+pub fn examine() -> Result<Vec<Finding>> {
+    let mut findings = inside()?;
+    findings.extend([fuse(), libfaketime(), file_limit()]);
+    Ok(findings)
+}
+
+fn table(findings: &[Finding], fit: bool) -> String {
+    let mut out = String::new();
+    for f in findings {
+        let word = match (f.works, f.needed) {
+            (true, _) => "works",
+            (false, true) => "MISSING",
+            (false, false) => "missing",
+        };
+        let _ = writeln!(out, "{word:<8} {:<22} {}", f.what, f.seen);
+        if !f.works {
+            let _ = writeln!(out, "         {:<22} -> {}", "", f.mend);
+        }
+    }
+    let _ = writeln!(
+        out,
+        "{}",
+        if fit {
+            "a basic run works here"
+        } else {
+            "a basic run cannot work here until what is MISSING is mended"
+        }
+    );
+    out
+}
+
+/// What can only be tried inside the arena. The findings come out through a pipe.
+fn inside() -> Result<Vec<Finding>> {
+    let (reader, writer) = pipe().context("cannot make a pipe")?;
+    let writer = File::from(writer);
+    // What the arena complains about is caught, so that the table says it once.
+    let entered = run_inside(|| {
+        let text = serde_json::to_vec(&abilities()).unwrap_or_default();
+        let mut writer = &writer;
+        i32::from(writer.write_all(&text).is_err())
+    });
+    drop(writer);
+    let mut text = Vec::new();
+    File::from(reader)
+        .read_to_end(&mut text)
+        .context("cannot read what was found in the arena")?;
+    match serde_json::from_slice(&text) {
+        Ok(findings) => Ok(findings),
+        Err(_) => Ok(vec![Finding {
+            what: "namespaces".into(),
+            works: false,
+            seen: match entered {
+                Err(error) => format!("{error:#}"),
+                Ok(_) => "the arena could not be entered; the reason stands above".into(),
+            },
+            mend: namespaces_mend(),
+            needed: true,
+        }]),
+    }
+}
+
+fn abilities() -> Vec<Finding> {
+    let mut findings = vec![Finding {
+        what: "namespaces".into(),
+        works: true,
+        seen: format!(
+            "user, pid, mount and network, as {}",
+            if getuid().is_root() {
+                "root inside"
+            } else {
+                "a user"
+            }
+        ),
+        mend: String::new(),
+        needed: true,
+    }];
+    let begun = Instant::now();
+    let arena = Arena::build(2);
+    findings.push(match &arena {
+        Ok(_) => works(
+            "links between hosts",
+            &format!("2 nodes and clients in {:.0} ms", ms(begun.elapsed())),
+        ),
+        Err(error) => missing(
+            "links between hosts",
+            &format!("{error:#}"),
+            &links_mend(),
+            true,
+        ),
+    });
+    let firewalls = Variant::ALL.map(|variant| (variant, variant.works()));
+    let some = firewalls.iter().any(|(_, works)| works.is_ok());
+    for (variant, tried) in firewalls {
+        findings.push(match tried {
+            Ok(()) => works(variant.name(), "restores the FORWARD chain"),
+            Err(error) => missing(
+                variant.name(),
+                &format!("{error:#}"),
+                "apt-get install iptables",
+                !some,
+            ),
+        });
+    }
+    if let Ok(arena) = &arena {
+        findings.push(cutting(arena));
+        findings.push(netem(arena));
+    }
+    findings.push(nfqueue());
+    findings
+}
+
+/// A link is cut, seen to drop, and mended.
+fn cutting(arena: &Arena) -> Finding {
+    let tried = || -> Result<String> {
+        let mut network = Network::new(arena)?;
+        let limit = Duration::from_secs(1);
+        let begun = Instant::now();
+        network.set_cut([(0, 1)].into())?;
+        let cut = network.prove(limit)?;
+        let took = ms(begun.elapsed());
+        network.set_cut([].into())?;
+        let mended = network.prove(limit)?;
+        anyhow::ensure!(cut.proved, "cut: {}", cut.evidence);
+        anyhow::ensure!(mended.proved, "mended: {}", mended.evidence);
+        Ok(format!("cut and proved in {took:.1} ms"))
+    };
+    match tried() {
+        Ok(seen) => works("cutting a link", &seen),
+        Err(error) => missing(
+            "cutting a link",
+            &format!("{error:#}"),
+            "apt-get install iptables",
+            true,
+        ),
+    }
+}
+
+fn netem(arena: &Arena) -> Finding {
+    let interface = arena.clients.router_interface();
+    let tried = quiet(Command::new("tc").args([
+        "qdisc", "add", "dev", &interface, "root", "netem", "delay", "1ms",
+    ]));
+    match tried {
+        Ok(()) => works("netem", "delays, loses, reorders packets"),
+        Err(seen) => missing(
+            "netem",
+            &seen,
+            "modprobe sch_netem (as root on the host), or a kernel with CONFIG_NET_SCH_NETEM",
+            false,
+        ),
+    }
+}
+
+fn nfqueue() -> Finding {
+    let rule = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -j NFQUEUE --queue-num 5 --queue-bypass\nCOMMIT\n";
+    let tried = Variant::ALL
+        .iter()
+        .find(|variant| variant.restores(rule).is_ok());
+    match tried {
+        Some(variant) => works(
+            "NFQUEUE",
+            &format!("a rule can be set ({})", variant.name()),
+        ),
+        None => missing(
+            "NFQUEUE",
+            "no iptables takes a rule with it",
+            "modprobe nfnetlink_queue xt_NFQUEUE (as root on the host)",
+            false,
+        ),
+    }
+}
+
+fn fuse() -> Finding {
+    match OpenOptions::new().read(true).write(true).open("/dev/fuse") {
+        Ok(_) => works("FUSE", "/dev/fuse can be opened"),
+        Err(error) => missing(
+            "FUSE",
+            &format!("/dev/fuse: {error}"),
+            "modprobe fuse && chmod 0666 /dev/fuse (as root)",
+            false,
+        ),
+    }
+}
+
+/// Looks for the library, and asks `date` through it.
+fn libfaketime() -> Finding {
+    let Some(library) = faketime_library() else {
+        return missing(
+            "libfaketime",
+            "libfaketimeMT.so.1 is not there",
+            "apt-get install libfaketime",
+            false,
+        );
+    };
+    let year = Command::new("date")
+        .arg("+%Y")
+        .env("LD_PRELOAD", &library)
+        .env("FAKETIME", "@2001-01-01 12:00:00")
+        .output();
+    match year {
+        Ok(output) if output.stdout.starts_with(b"2001") => works(
+            "libfaketime",
+            &format!("shifts a clock ({})", library.display()),
+        ),
+        _ => missing(
+            "libfaketime",
+            "it is there, and shifts nothing",
+            "apt-get install --reinstall libfaketime",
+            false,
+        ),
+    }
+}
+
+fn faketime_library() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.path());
+    folders
+        .chain([PathBuf::from("/usr/lib"), PathBuf::from("/usr/local/lib")])
+        .map(|folder| folder.join("faketime/libfaketimeMT.so.1"))
+        .find(|path| path.is_file())
+}
+
+const FILES_WANTED: u64 = 4096;
+
+fn file_limit() -> Finding {
+    let hard = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| hard);
+    if hard >= FILES_WANTED {
+        works("open files", &format!("up to {hard} a process"))
+    } else {
+        missing(
+            "open files",
+            &format!("at most {hard} a process"),
+            &format!("ulimit -Hn {FILES_WANTED} (as root, or in /etc/security/limits.conf)"),
+            false,
+        )
+    }
+}
+
+fn links_mend() -> String {
+    let installed = Command::new("ip")
+        .arg("-V")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok();
+    if installed {
+        namespaces_mend()
+    } else {
+        "apt-get install iproute2".to_owned()
+    }
+}
+
+/// The command for what forbids namespaces here.
+fn namespaces_mend() -> String {
+    if let Some(flags) = container_flags() {
+        return flags;
+    }
+    let is =
+        |file: &str, value: &str| fs::read_to_string(file).is_ok_and(|text| text.trim() == value);
+    let command = if is(
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+    ) {
+        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+    } else if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+        "sysctl -w kernel.unprivileged_userns_clone=1"
+    } else if is("/proc/sys/user/max_user_namespaces", "0") {
+        "sysctl -w user.max_user_namespaces=10000"
+    } else {
+        return "run as root, or on a kernel with CONFIG_USER_NS and CONFIG_NET_NS".to_owned();
+    };
+    format!("{command} (as root; or run schism as root)")
+}
+
+/// What a container's engine must be told, when we are in one.
+fn container_flags() -> Option<String> {
+    let exists = |file: &str| Path::new(file).exists();
+    if exists("/run/.containerenv") {
+        Some("podman run --security-opt seccomp=unconfined --security-opt unmask=ALL ...".into())
+    } else if exists("/.dockerenv") {
+        Some("docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined ...".into())
+    } else {
+        None
+    }
+}
+
+fn works(what: &str, seen: &str) -> Finding {
+    Finding {
+        what: what.into(),
+        works: true,
+        seen: seen.into(),
+        mend: String::new(),
+        needed: false,
+    }
+}
+
+fn missing(what: &str, seen: &str, mend: &str, needed: bool) -> Finding {
+    Finding {
+        what: what.into(),
+        works: false,
+        seen: seen.replace('\n', "; "),
+        mend: mend.into(),
+        needed,
+    }
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// Runs a command; an error is what it said.
+fn quiet(command: &mut Command) -> Result<(), String> {
+    match command.stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,43 @@
+//! Ctrl-C: the first one ends the run early in good order, the second one at once. Either way the kernel cleans up: we are pid 1 of the arena.
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// The exit code, inside the arena only, of a controller that was told to stop at once.
+pub(super) const AT_ONCE: i32 = 130;
+
+/// Whether the user has had enough.
+pub(super) struct Interrupts(watch::Receiver<Option<&'static str>>);
+
+impl Interrupts {
+    /// From now on signals are taken here. Must be called inside a runtime.
+    pub(super) fn listen() -> Result<Self> {
+        let on = |kind| signal(kind).context("cannot listen for signals");
+        let mut int = on(SignalKind::interrupt())?;
+        let mut term = on(SignalKind::terminate())?;
+        let mut hup = on(SignalKind::hangup())?;
+        let (first, seen) = watch::channel(None);
+        tokio::spawn(async move {
+            loop {
+                let name = tokio::select! {
+                    _ = int.recv() => "SIGINT",
+                    _ = term.recv() => "SIGTERM",
+                    _ = hup.recv() => "SIGHUP",
+                };
+                if first.send_replace(Some(name)).is_some() {
+                    std::process::exit(AT_ONCE);
+                }
+            }
+        });
+        Ok(Self(seen))
+    }
+
+    /// The first signal, by name, when it comes.
+    pub(super) async fn first(&mut self) -> &'static str {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(name) => name.unwrap_or("a signal"),
+            Err(_) => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Drives one run inside the arena: cluster up, clients and nemesis together, heal, recovery, final reads, cluster down.
+//!
+//! Everything that happens goes into the history; nothing is judged here.
+
+mod clients;
+mod interrupt;
+mod progress;
+mod recorder;
+
+pub use clients::{Connection, TargetConnection, Worker};
+pub use recorder::{Recorder, Writer};
+
+use crate::arena::{Arena, Ending, NetNs, run_inside};
+use crate::cluster::Cluster;
+use crate::nemesis::{Nemesis, Planned, World, plan};
+use crate::network::Network;
+use crate::spec::{Binding, Resolved};
+use crate::status::Watcher;
+use crate::store::Run;
+use anyhow::{Context, Result, bail};
+use interrupt::Interrupts;
+use progress::Progress;
+use schism_history::{Event, Process, Time};
+use schism_targets::registry::NodeAddress;
+use schism_workloads::Invocation;
+use schism_workloads::generator::{Arrivals, stream};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// The streams of the clients' arrival times; those of what they do begin at 0.
+const ARRIVALS: u64 = 1 << 32;
+/// How long the nodes may take until they first say that they are up.
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long nodes have to end by themselves.
+const STOP_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a final read may take.
+const FINAL_READ_LIMIT: Duration = Duration::from_secs(10);
+
+/// Records the run into its folder: enters the arena, and comes back when it is gone.
+pub fn record(spec: &Resolved, run: &Run, quiet: bool) -> Result<()> {
+    let origin = Instant::now();
+    let inside = || match inside(spec, run, origin, quiet) {
+        Ok(()) => crate::exit::PASS,
+        Err(error) => {
+            eprintln!("schism: {error:#}");
+            crate::exit::HARNESS
+        }
+    };
+    let ending = run_inside(inside)?;
+    match ending {
+        Ending::Code(crate::exit::PASS) => run.arena_went(origin),
+        Ending::Code(interrupt::AT_ONCE) => bail!(
+            "stopped at once; what was recorded until then is in {}",
+            run.folder().display()
+        ),
+        Ending::Code(_) => bail!("the run could not be carried out; see above"),
+        Ending::Signal(signal) => bail!("the controller was ended by {signal}"),
+    }
+}
+
+fn inside(spec: &Resolved, run: &Run, origin: Instant, quiet: bool) -> Result<()> {
+    let asked = Instant::now();
+    let arena = Arena::build(spec.spec.nodes)?;
+    let network = Network::new(&arena)?;
+    let up_ms = asked.elapsed().as_secs_f64() * 1e3;
+    let (recorder, writer) = Recorder::create(run.folder(), origin)?;
+    recorder.nemesis(
+        "arena",
+        json!({"up_ms": up_ms, "firewall": network.variant().name()}),
+    );
+    let control = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the controller's runtime")?;
+    let cluster = Cluster::new(spec.target, &spec.spec.options, &arena, &run.nodes_folder())?;
+    let clients = client_runtime(&arena.clients.ns)?;
+    let driver = Driver {
+        spec,
+        nodes: cluster.addresses.clone().into(),
+        watcher: Watcher::new(spec.target, &cluster.addresses)?,
+        recorder,
+    };
+    let driven = control.block_on(driver.drive(World::new(network, cluster), &clients, quiet));
+    clients.shutdown_background();
+    usage(&driver.recorder);
+    let written = writer.finish();
+    driven.and(written)
+}
+
+/// A runtime whose threads live in the clients' namespace, and so all their connections.
+fn client_runtime(ns: &NetNs) -> Result<tokio::runtime::Runtime> {
+    let ns = ns.clone();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("client")
+        .on_thread_start(move || ns.enter().expect("a client thread enters its namespace"))
+        .enable_all()
+        .build()
+        .context("cannot start the clients' runtime")
+}
+
+/// What the run has cost: the controller's own CPU time, and that of the nodes it has waited for.
+fn usage(recorder: &Recorder) {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let seconds = |who| {
+        getrusage(who).map_or(0.0, |u| {
+            let (user, system) = (u.user_time(), u.system_time());
+            (user.tv_sec() + system.tv_sec()) as f64
+                + (user.tv_usec() + system.tv_usec()) as f64 / 1e6
+        })
+    };
+    let (controller, nodes) = (
+        seconds(UsageWho::RUSAGE_SELF),
+        seconds(UsageWho::RUSAGE_CHILDREN),
+    );
+    recorder.nemesis(
+        "usage",
+        json!({"controller_cpu_s": controller, "nodes_cpu_s": nodes}),
+    );
+}
+
+struct Driver<'a> {
+    spec: &'a Resolved,
+    nodes: Arc<[NodeAddress]>,
+    watcher: Watcher,
+    recorder: Arc<Recorder>,
+}
+
+impl Driver<'_> {
+    async fn drive(
+        &self,
+        world: World,
+        clients: &tokio::runtime::Runtime,
+        quiet: bool,
+    ) -> Result<()> {
+        let mut interrupts = Interrupts::listen()?;
+        let spec = &self.spec.spec;
+        let schedule = plan(spec)?;
+        for fault in &schedule {
+            self.recorder.planned(fault);
+        }
+        let mut progress = Progress::new(spec.time_limit, quiet);
+        let mut nemesis = Nemesis::new(
+            world,
+            Arc::clone(&self.recorder),
+            self.watcher.clone(),
+            spec.seed,
+        );
+
+        self.start_cluster(&mut nemesis).await?;
+        let load = self.load(
+            &mut nemesis,
+            &schedule,
+            clients,
+            &mut progress,
+            &mut interrupts,
+        );
+        let loaded = load.await;
+        progress.say("healing, waiting for recovery, reading every replica");
+        self.phase("heal");
+        nemesis.heal_all()?;
+        if loaded.is_ok() {
+            self.recovery(&mut nemesis).await;
+            self.phase("final-reads");
+            self.final_reads(clients).await?;
+        }
+        self.phase("end");
+        progress.finish();
+        nemesis.world.cluster.stop(STOP_PATIENCE)?;
+        loaded
+    }
+
+    async fn start_cluster(&self, nemesis: &mut Nemesis) -> Result<()> {
+        let cluster = &mut nemesis.world.cluster;
+        (0..cluster.size()).try_for_each(|node| cluster.start(node))?;
+        if let Err(why) = self.watcher.recovered(START_LIMIT).await {
+            let ended: Vec<_> = cluster
+                .crashed()
+                .into_iter()
+                .map(|(node, how)| format!("{} {how}", self.nodes[node].name))
+                .collect();
+            let ended = if ended.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", ended.join(", "))
+            };
+            bail!(
+                "the cluster did not come up within {START_LIMIT:?}: {why}{ended}; see the nodes' stderr in the run's folder"
+            );
+        }
+        Ok(())
+    }
+
+    /// Clients and nemesis together, until the time is over or the user has enough.
+    async fn load(
+        &self,
+        nemesis: &mut Nemesis,
+        schedule: &[Planned],
+        clients: &tokio::runtime::Runtime,
+        progress: &mut Progress,
+        interrupts: &mut Interrupts,
+    ) -> Result<()> {
+        self.phase("main");
+        progress.begin();
+        let begun = Instant::now();
+        let (stop, stopped) = watch::channel(false);
+        let workers: Vec<_> = (0..self.spec.spec.concurrency)
+            .map(|i| clients.spawn(self.worker(i).work(begun, stopped.clone())))
+            .collect();
+        let mut tick = tokio::time::interval(progress::TICK);
+        let outcome = {
+            let faults = async {
+                nemesis.carry_out(schedule, begun).await?;
+                std::future::pending().await
+            };
+            tokio::pin!(faults);
+            let end = tokio::time::sleep_until((begun + self.spec.spec.time_limit).into());
+            tokio::pin!(end);
+            loop {
+                tokio::select! {
+                    failed = &mut faults => break failed,
+                    () = &mut end => break Ok(()),
+                    signal = interrupts.first() => {
+                        self.recorder.nemesis("interrupted", json!({"why": signal}));
+                        progress.say(&format!("{signal}: ending the run early, checking what there is (once more to stop at once)"));
+                        break Ok(());
+                    }
+                    _ = tick.tick() => {
+                        progress.tick(&self.recorder);
+                        if let Some(why) = self.recorder.broken() {
+                            break Err(anyhow::anyhow!("{why}; free some space or give another --out"));
+                        }
+                    }
+                }
+            }
+        };
+        let _ = stop.send(true);
+        for worker in workers {
+            worker.await.context("a client's task panicked")?;
+        }
+        outcome
+    }
+
+    fn worker(&self, number: u64) -> Worker<TargetConnection> {
+        let spec = &self.spec.spec;
+        let home = (spec.clients == Binding::Bound).then(|| number as usize % self.nodes.len());
+        let rate = (spec.rate > 0.0).then(|| spec.rate / spec.concurrency as f64);
+        Worker {
+            number,
+            of: spec.concurrency,
+            connection: TargetConnection::new(
+                self.spec.workload,
+                &self.nodes,
+                number,
+                home,
+                spec.client_timeout,
+            ),
+            generator: self.spec.workload.generator(
+                &spec.workload_options,
+                spec.seed,
+                number,
+                spec.concurrency,
+            ),
+            arrivals: Arrivals::new(stream(spec.seed, ARRIVALS + number), rate),
+            recorder: Arc::clone(&self.recorder),
+        }
+    }
+
+    /// Waits for the target's own word; that it never comes is a finding.
+    async fn recovery(&self, nemesis: &mut Nemesis) {
+        let asked = Instant::now();
+        let limit = self.spec.spec.recovery_limit;
+        let word = self.watcher.recovered(limit).await;
+        let ended: Vec<_> = nemesis.world.cluster.crashed();
+        for (node, how) in &ended {
+            self.recorder
+                .nemesis("crash", json!({"node": self.nodes[*node].name, "how": how}));
+        }
+        let after_ms = asked.elapsed().as_secs_f64() * 1e3;
+        let value = match word {
+            Ok(()) => json!({"recovered": true, "after_ms": after_ms}),
+            Err(why) => {
+                json!({"recovered": false, "within_ms": limit.as_millis() as u64, "why": why})
+            }
+        };
+        self.recorder.nemesis("recovery", value);
+        let statuses = self.watcher.statuses().await;
+        self.recorder.nemesis("status", json!(statuses));
+    }
+
+    /// Reads every key from every replica, each replica's own state.
+    async fn final_reads(&self, clients: &tokio::runtime::Runtime) -> Result<()> {
+        let mut process = self.recorder.fresh_process();
+        let reads = self
+            .spec
+            .workload
+            .final_reads(&self.spec.spec.workload_options);
+        let mut tasks = Vec::new();
+        for node in 0..self.nodes.len() {
+            let connection = TargetConnection::new(
+                self.spec.workload,
+                &self.nodes,
+                process,
+                None,
+                FINAL_READ_LIMIT,
+            );
+            let recorder = Arc::clone(&self.recorder);
+            tasks.push(clients.spawn(read_replica(
+                connection,
+                recorder,
+                node,
+                process,
+                reads.clone(),
+            )));
+            process += reads.len() as u64;
+        }
+        for task in tasks {
+            task.await.context("a final read's task panicked")?;
+        }
+        Ok(())
+    }
+
+    fn phase(&self, name: &str) {
+        self.recorder.nemesis("phase", json!({"phase": name}));
+    }
+}
+
+async fn read_replica(
+    connection: TargetConnection,
+    recorder: Arc<Recorder>,
+    node: usize,
+    first_process: u64,
+    reads: Vec<Invocation>,
+) {
+    let as_final = |mut event: Event| {
+        event.is_final = true;
+        event
+    };
+    for (process, read) in (first_process..).zip(&reads) {
+        let process = Process::Client(process);
+        recorder.record(as_final(read.event(Time::ZERO, process)));
+        let completion = connection.read_local(node, read).await;
+        recorder.record(as_final(completion.event(read, Time::ZERO, process)));
+    }
+}

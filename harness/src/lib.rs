@@ -1,0 +1,22 @@
+//! schism: fault-injection testing for replicated data systems, in one binary.
+//!
+//! One function tells the whole story ([`run::run`]): a spec becomes an arena and a cluster; clients and nemesis work on it together and
+//! leave a history on disk; checkers read it and a report is drawn. See `ARCHITECTURE.md`.
+
+pub mod arena;
+pub mod check;
+pub mod cli;
+pub mod cluster;
+pub mod doctor;
+pub mod draw;
+pub mod drive;
+pub mod exit;
+pub mod list;
+pub mod nemesis;
+pub mod network;
+pub mod report;
+pub mod run;
+pub mod spec;
+pub mod status;
+pub mod store;
+pub mod summary;

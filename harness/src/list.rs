@@ -1,0 +1,94 @@
+//! The registries, for people and as JSON.
+
+use crate::nemesis;
+use crate::summary::to_stdout;
+use anyhow::{Context, Result};
+use schism_targets::registry::ValueKind;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// Which registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum What {
+    /// The systems under test
+    Targets,
+    /// What clients do
+    Workloads,
+    /// The faults
+    Nemeses,
+    /// What is checked
+    Properties,
+}
+
+/// Prints one registry.
+pub fn print(what: What, as_json: bool) -> Result<()> {
+    let entries = entries(what);
+    if as_json {
+        let text = serde_json::to_string_pretty(&entries).context("cannot write JSON")?;
+        return to_stdout(&format!("{text}\n"));
+    }
+    let mut out = String::new();
+    for entry in &entries {
+        let field = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+        let _ = writeln!(out, "{:<18} {}", field("name"), field("summary"));
+        for option in entry["options"].as_array().into_iter().flatten() {
+            let field = |name: &str| option[name].as_str().unwrap_or_default().to_owned();
+            let default = match field("default") {
+                none if none.is_empty() => String::new(),
+                some => format!(" [{some}]"),
+            };
+            let _ = writeln!(out, "  {:<24} {}{default}", field("name"), field("help"));
+        }
+    }
+    to_stdout(&out)
+}
+
+fn entries(what: What) -> Vec<Value> {
+    match what {
+        What::Targets => schism_targets::registry::targets()
+            .iter()
+            .map(|t| {
+                let options: Vec<_> = t
+                    .options()
+                    .iter()
+                    .map(|o| json!({"name": o.name, "default": o.default, "help": format!("{} ({})", o.help, values(o.values))}))
+                    .collect();
+                json!({"name": t.name(), "summary": t.summary(), "options": options})
+            })
+            .collect(),
+        What::Workloads => schism_workloads::workloads()
+            .iter()
+            .map(|w| {
+                let options: Vec<_> = w
+                    .options()
+                    .iter()
+                    .map(|o| json!({"name": format!("workload.{}", o.name), "default": o.default.to_string(), "help": o.help}))
+                    .collect();
+                json!({"name": w.name(), "summary": w.summary(), "options": options})
+            })
+            .collect(),
+        What::Nemeses => nemesis::families()
+            .iter()
+            .map(|f| {
+                let options: Vec<_> = f
+                    .shapes()
+                    .iter()
+                    .map(|s| json!({"name": format!("{}:{}", f.name(), s.name), "default": "", "help": s.help}))
+                    .collect();
+                json!({"name": f.name(), "summary": f.summary(), "options": options})
+            })
+            .collect(),
+        What::Properties => schism_checkers::properties()
+            .iter()
+            .map(|p| json!({"name": p.name(), "summary": p.summary()}))
+            .collect(),
+    }
+}
+
+fn values(kind: ValueKind) -> String {
+    match kind {
+        ValueKind::OneOf(words) => words.join(" | "),
+        ValueKind::DurationMs { min, max } => format!("milliseconds, {min} to {max}"),
+        ValueKind::Count { min, max } => format!("{min} to {max}"),
+    }
+}

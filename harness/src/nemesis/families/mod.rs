@@ -1,0 +1,12 @@
+//! One family of faults a file; each has its entry in [`families`].
+
+mod kill;
+mod partition;
+mod pause;
+
+use super::Family;
+
+/// Every family there is.
+pub fn families() -> &'static [&'static dyn Family] {
+    &[&partition::Partition, &kill::Kill, &pause::Pause]
+}

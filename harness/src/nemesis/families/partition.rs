@@ -1,0 +1,333 @@
+//! Cut links: who no longer hears whom. The shapes are Jepsen's, and a few more that need a link between a leader and its clients.
+
+use crate::arena::CLIENTS;
+use crate::nemesis::select::{self, majority, minority};
+use crate::nemesis::{Family, Fault, Shape, View, World, named_nodes};
+use crate::network::{Cut, Proof};
+use anyhow::{Context, Result, bail};
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+/// The family.
+pub(super) struct Partition;
+
+/// How long the probes may take to agree with the rules.
+const PROBE_LIMIT: Duration = Duration::from_millis(500);
+
+const SHAPES: &[Shape] = &[
+    Shape {
+        name: "one",
+        nodes_min: 2,
+        help: "one node, drawn from the seed, alone; its clients stay with it",
+    },
+    Shape {
+        name: "halves",
+        nodes_min: 2,
+        help: "two halves; each keeps its clients",
+    },
+    Shape {
+        name: "minority",
+        nodes_min: 2,
+        help: "a minority and a majority; each keeps its clients",
+    },
+    Shape {
+        name: "leader",
+        nodes_min: 2,
+        help: "the leader alone; its clients stay with it",
+    },
+    Shape {
+        name: "leader-without-clients",
+        nodes_min: 1,
+        help: "the leader alone, without clients",
+    },
+    Shape {
+        name: "bridge",
+        nodes_min: 3,
+        help: "two halves, and one node that sees both",
+    },
+    Shape {
+        name: "ring",
+        nodes_min: 4,
+        help: "every node sees a majority, no two see the same one",
+    },
+    Shape {
+        name: "one-way",
+        nodes_min: 2,
+        help: "one node hears no other node, but is heard",
+    },
+];
+
+impl Family for Partition {
+    fn name(&self) -> &'static str {
+        "partition"
+    }
+
+    fn summary(&self) -> &'static str {
+        "links cut at the router; n1+n2/n3 names a split (clients may be named too)"
+    }
+
+    fn shapes(&self) -> &'static [Shape] {
+        SHAPES
+    }
+
+    fn aim(&self, shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<Box<dyn Fault>> {
+        let (what, cut) = draw(shape, view, rng)?;
+        Ok(Box::new(Partitioned { what, cut }))
+    }
+
+    fn accepts(&self, shape: &str, names: &[String]) -> Result<()> {
+        named_split(shape, names).map(drop)
+    }
+}
+
+/// What the shape means for this cluster, in words and as links.
+fn draw(shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<(String, Cut)> {
+    let n = view.names.len();
+    Ok(match shape {
+        "one" => alone(rng.random_range(0..n), view, ""),
+        "leader" => alone(
+            view.leader.context("no node leads now")?,
+            view,
+            "the leader ",
+        ),
+        "leader-without-clients" => {
+            let leader = view.leader.context("no node leads now")?;
+            let everybody_else: Vec<_> = (0..=n).filter(|h| *h != leader).collect();
+            let what = format!("the leader {} alone, without clients", view.names[leader]);
+            (what, between(&[vec![leader], everybody_else]))
+        }
+        "halves" => drawn_split(n / 2, view, rng),
+        "minority" => drawn_split(minority(n), view, rng),
+        "bridge" => bridge(view, rng),
+        "ring" => ring(view, rng),
+        "one-way" => one_way(view, rng),
+        split => (
+            format!("split {split}"),
+            between(&named_split(split, &view.names)?),
+        ),
+    })
+}
+
+/// Every link between different groups, both ways.
+fn between(groups: &[Vec<usize>]) -> Cut {
+    let mut cut = Cut::new();
+    for (i, a) in groups.iter().enumerate() {
+        for b in groups
+            .iter()
+            .enumerate()
+            .filter(|(j, _)| *j != i)
+            .flat_map(|(_, b)| b)
+        {
+            cut.extend(a.iter().map(|a| (*a, *b)));
+        }
+    }
+    cut
+}
+
+fn alone(node: usize, view: &View, who: &str) -> (String, Cut) {
+    let rest: Vec<_> = (0..view.names.len()).filter(|n| *n != node).collect();
+    let what = format!("{who}{} alone, its clients with it", view.names[node]);
+    (what, between(&[vec![node], rest]))
+}
+
+fn shuffled(n: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    order.shuffle(rng);
+    order
+}
+
+fn drawn_split(count: usize, view: &View, rng: &mut ChaCha8Rng) -> (String, Cut) {
+    let mut some = shuffled(view.names.len(), rng);
+    let mut rest = some.split_off(count);
+    some.sort_unstable();
+    rest.sort_unstable();
+    let what = format!(
+        "{} from {}",
+        select::list(&some, &view.names),
+        select::list(&rest, &view.names)
+    );
+    (what, between(&[some, rest]))
+}
+
+fn bridge(view: &View, rng: &mut ChaCha8Rng) -> (String, Cut) {
+    let mut rest = shuffled(view.names.len(), rng);
+    let middle = rest.remove(0);
+    let other = rest.split_off(rest.len() / 2);
+    let what = format!(
+        "{} from {}, with {} as the bridge",
+        select::list(&rest, &view.names),
+        select::list(&other, &view.names),
+        view.names[middle]
+    );
+    (what, between(&[rest, other]))
+}
+
+/// Each node hears the majority nearest to it on a ring; distance is symmetric, so links are cut both ways.
+fn ring(view: &View, rng: &mut ChaCha8Rng) -> (String, Cut) {
+    let n = view.names.len();
+    let order = shuffled(n, rng);
+    let reach = (majority(n) - 1).div_ceil(2);
+    let mut cut = Cut::new();
+    for a in 0..n {
+        for b in 0..n {
+            let distance = (a + n - b) % n;
+            if distance.min(n - distance) > reach {
+                cut.insert((order[a], order[b]));
+            }
+        }
+    }
+    (
+        format!(
+            "majorities on the ring {}",
+            select::list(&order, &view.names)
+        ),
+        cut,
+    )
+}
+
+fn one_way(view: &View, rng: &mut ChaCha8Rng) -> (String, Cut) {
+    let n = view.names.len();
+    let deaf = rng.random_range(0..n);
+    let cut = (0..n)
+        .filter(|other| *other != deaf)
+        .map(|other| (other, deaf))
+        .collect();
+    (
+        format!("{} hears no other node, but is heard", view.names[deaf]),
+        cut,
+    )
+}
+
+/// Reads `n1+n2/n3+clients`. A host that is not named keeps all its links.
+fn named_split(text: &str, names: &[String]) -> Result<Vec<Vec<usize>>> {
+    let hosts: Vec<String> = names.iter().cloned().chain([CLIENTS.to_owned()]).collect();
+    let groups = text
+        .split('/')
+        .map(|group| named_nodes(group, &hosts).map_err(|_| {
+            anyhow::anyhow!("{group:?} is no list of hosts such as n1+n2; there are n1 to n{} and {CLIENTS}", names.len())
+        }))
+        .collect::<Result<Vec<_>>>()?;
+    if groups.len() < 2 {
+        bail!("a split names at least two sides, such as n1+n2/n3");
+    }
+    let mut all: Vec<usize> = groups.iter().flatten().copied().collect();
+    all.sort_unstable();
+    if all.windows(2).any(|pair| pair[0] == pair[1]) {
+        bail!("a host stands on two sides of the split {text:?}");
+    }
+    Ok(groups)
+}
+
+struct Partitioned {
+    what: String,
+    cut: Cut,
+}
+
+impl Fault for Partitioned {
+    fn what(&self) -> String {
+        format!("partition: {}", self.what)
+    }
+
+    fn value(&self, world: &World) -> Map<String, Value> {
+        Map::from_iter([("cut".to_owned(), world.network.describe(&self.cut))])
+    }
+
+    fn inject(&self, id: u64, world: &mut World) -> Result<()> {
+        world.cut(id, self.cut.clone())
+    }
+
+    fn prove(&self, world: &mut World) -> Result<Proof> {
+        if self.cut.is_empty() {
+            let evidence = "no link to cut: too few nodes for this shape".to_owned();
+            return Ok(Proof {
+                proved: false,
+                evidence,
+            });
+        }
+        world.network.prove(PROBE_LIMIT)
+    }
+
+    fn heal(&self, id: u64, world: &mut World) -> Result<()> {
+        world.mend(id)
+    }
+
+    fn prove_healed(&self, world: &mut World) -> Result<Proof> {
+        world.network.prove(PROBE_LIMIT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(n: usize) -> View {
+        View {
+            names: (1..=n).map(|i| format!("n{i}")).collect(),
+            leader: Some(0),
+        }
+    }
+
+    fn cut(shape: &str, n: usize) -> Cut {
+        draw(
+            shape,
+            &view(n),
+            &mut schism_workloads::generator::stream(3, 9),
+        )
+        .unwrap()
+        .1
+    }
+
+    #[test]
+    fn the_leader_alone_keeps_its_clients() {
+        let cut = cut("leader", 3);
+        assert_eq!(cut, Cut::from([(0, 1), (0, 2), (1, 0), (2, 0)]));
+    }
+
+    #[test]
+    fn every_node_of_a_ring_hears_a_majority_and_no_two_the_same() {
+        for n in [4, 5, 7, 9] {
+            let cut = cut("ring", n);
+            let heard = |to: usize| -> Vec<usize> {
+                (0..n).filter(|from| !cut.contains(&(*from, to))).collect()
+            };
+            let views: std::collections::BTreeSet<_> = (0..n).map(heard).collect();
+            assert!(
+                views.iter().all(|v| v.len() >= majority(n)),
+                "{n}: {views:?}"
+            );
+            assert!(views.len() == n, "{n}: {views:?}");
+        }
+    }
+
+    #[test]
+    fn one_node_bridges_two_halves() {
+        let cut = cut("bridge", 5);
+        let whole: Vec<_> = (0..5)
+            .filter(|n| cut.iter().all(|(a, b)| a != n && b != n))
+            .collect();
+        assert_eq!(whole.len(), 1);
+        assert_eq!(cut.len(), 8);
+    }
+
+    #[test]
+    fn one_way_is_one_way() {
+        let cut = cut("one-way", 4);
+        assert_eq!(cut.len(), 3);
+        assert!(cut.iter().all(|(a, b)| !cut.contains(&(*b, *a))));
+    }
+
+    #[test]
+    fn a_named_split_may_name_the_clients() {
+        assert_eq!(
+            cut("n1+clients/n2", 3),
+            Cut::from([(0, 1), (3, 1), (1, 0), (1, 3)])
+        );
+        let names = view(3).names;
+        for bad in ["n1", "n1/n1", "n1/n9", "/"] {
+            assert!(named_split(bad, &names).is_err(), "{bad}");
+        }
+    }
+}

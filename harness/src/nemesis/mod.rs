@@ -1,0 +1,125 @@
+//! The nemesis: faults, each with its injection, its heal, and the proof of both.
+//!
+//! A family is one file and one entry in [`families`]. A family has shapes (whom it hits); a shape is made a concrete [`Fault`] at the
+//! moment of injection, because only then is it known who leads. Several faults may be in force at once: [`World`] keeps who
+//! holds what, so that healing one does not undo another.
+
+mod families;
+mod run;
+mod schedule;
+mod select;
+mod states;
+mod world;
+
+pub use families::families;
+pub use run::Nemesis;
+pub use schedule::{Planned, plan};
+pub use world::World;
+
+use crate::network::Proof;
+use anyhow::{Context, Result, bail};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Map, Value};
+
+/// Whom a fault hits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Its name after the colon.
+    pub name: &'static str,
+    /// The fewest nodes for which it means anything.
+    pub nodes_min: usize,
+    /// What it does.
+    pub help: &'static str,
+}
+
+/// What is known of the cluster when a fault is aimed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// The nodes' names.
+    pub names: Vec<String>,
+    /// Who leads, as the nodes themselves say.
+    pub leader: Option<usize>,
+}
+
+/// A kind of fault.
+pub trait Family: Sync {
+    /// Its name.
+    fn name(&self) -> &'static str;
+    /// What it does, in one line.
+    fn summary(&self) -> &'static str;
+    /// Whom it can hit.
+    fn shapes(&self) -> &'static [Shape];
+    /// A concrete fault of this shape. An error says why there is none now (nobody leads).
+    fn aim(&self, shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<Box<dyn Fault>>;
+    /// Whether the text names a split or nodes instead of a shape.
+    fn accepts(&self, shape: &str, names: &[String]) -> Result<()>;
+}
+
+/// One concrete fault.
+pub trait Fault: Send {
+    /// What it does, for people.
+    fn what(&self) -> String;
+    /// What it does, for the history.
+    fn value(&self, world: &World) -> Map<String, Value>;
+    /// Makes it so.
+    fn inject(&self, id: u64, world: &mut World) -> Result<()>;
+    /// Looks whether it is so.
+    fn prove(&self, world: &mut World) -> Result<Proof>;
+    /// Ends it.
+    fn heal(&self, id: u64, world: &mut World) -> Result<()>;
+    /// Looks whether it has ended.
+    fn prove_healed(&self, world: &mut World) -> Result<Proof>;
+}
+
+/// `family` or `family:shape`, understood.
+#[derive(Clone)]
+pub struct Kind {
+    /// The family.
+    pub family: &'static dyn Family,
+    /// The shape, or none: then it is drawn each time.
+    pub shape: Option<String>,
+}
+
+impl Kind {
+    /// Reads `partition`, `kill:leader`, `partition:n1+n2/n3`.
+    pub fn parse(text: &str, nodes: usize) -> Result<Self> {
+        let (name, shape) = match text.split_once(':') {
+            Some((name, shape)) => (name, Some(shape)),
+            None => (text, None),
+        };
+        let family = crate::spec::find("nemesis", name, families(), Family::name)?;
+        if let Some(shape) = shape {
+            let names: Vec<String> = (1..=nodes).map(|i| format!("n{i}")).collect();
+            if let Some(known) = family.shapes().iter().find(|s| s.name == shape) {
+                if nodes < known.nodes_min {
+                    bail!(
+                        "{text} needs at least {} nodes; there are {nodes}",
+                        known.nodes_min
+                    );
+                }
+            } else {
+                family.accepts(shape, &names).with_context(|| {
+                    let known: Vec<_> = family.shapes().iter().map(|s| s.name).collect();
+                    format!(
+                        "{name} has no shape {shape:?}; it has: {}",
+                        known.join(", ")
+                    )
+                })?;
+            }
+        }
+        Ok(Self {
+            family,
+            shape: shape.map(str::to_owned),
+        })
+    }
+}
+
+/// Reads `n1+n2` as places among `names`.
+fn named_nodes(text: &str, names: &[String]) -> Result<Vec<usize>> {
+    text.split('+')
+        .map(|name| match names.iter().position(|n| n == name) {
+            Some(place) => Ok(place),
+            None => bail!("{name:?} is no node; there are n1 to n{}", names.len()),
+        })
+        .collect()
+}

@@ -1,0 +1,170 @@
+//! When faults come and go: drawn from the seed, or as the spec has it written.
+//!
+//! Each package (`partition`, `kill:leader`, ...) has a rhythm of its own, so packages overlap freely. A quiet stretch is kept at
+//! the beginning and at the end: without successes before and after, a run proves nothing.
+
+use super::Kind;
+use crate::spec::Spec;
+use anyhow::Result;
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use schism_workloads::generator::stream;
+use serde::Serialize;
+use std::time::Duration;
+
+/// One fault to come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Planned {
+    /// From 1, in the order of injection.
+    pub id: u64,
+    /// The family.
+    pub family: &'static str,
+    /// The shape.
+    pub shape: String,
+    /// Whether the shape was drawn, and not asked for.
+    pub drawn: bool,
+    /// When, since the clients began.
+    pub at: Duration,
+    /// When it is healed.
+    pub until: Duration,
+}
+
+/// The stream of the first package; workers have the streams below it.
+const STREAM: u64 = 1 << 40;
+
+/// The whole schedule, in order of injection.
+pub fn plan(spec: &Spec) -> Result<Vec<Planned>> {
+    let mut all = Vec::new();
+    if spec.faults.is_empty() {
+        for (package, text) in spec.nemesis.iter().enumerate() {
+            let kind = Kind::parse(text, spec.nodes)?;
+            let mut rng = stream(spec.seed, STREAM + package as u64);
+            all.extend(
+                rhythm(spec, &mut rng)
+                    .into_iter()
+                    .map(|span| planned(&kind, spec, span, &mut rng)),
+            );
+        }
+    } else {
+        let mut rng = stream(spec.seed, STREAM);
+        for fault in &spec.faults {
+            let kind = Kind::parse(&fault.fault, spec.nodes)?;
+            all.push(planned(
+                &kind,
+                spec,
+                (fault.at, fault.at + fault.lasts),
+                &mut rng,
+            ));
+        }
+    }
+    all.sort_by_key(|p| (p.at, p.until));
+    for (id, fault) in (1..).zip(&mut all) {
+        fault.id = id;
+    }
+    Ok(all)
+}
+
+/// The stream from which a fault draws whom it hits.
+pub(super) fn aim_stream(seed: u64, fault: u64) -> ChaCha8Rng {
+    stream(seed, (STREAM << 1) + fault)
+}
+
+fn planned(
+    kind: &Kind,
+    spec: &Spec,
+    (at, until): (Duration, Duration),
+    rng: &mut ChaCha8Rng,
+) -> Planned {
+    let shape = kind.shape.clone().unwrap_or_else(|| {
+        let possible: Vec<_> = kind
+            .family
+            .shapes()
+            .iter()
+            .filter(|s| s.nodes_min <= spec.nodes)
+            .collect();
+        possible[rng.random_range(0..possible.len())]
+            .name
+            .to_owned()
+    });
+    Planned {
+        id: 0,
+        family: kind.family.name(),
+        shape,
+        drawn: kind.shape.is_none(),
+        at,
+        until,
+    }
+}
+
+/// Alternating spans of fault and quiet, each half to one and a half times the interval long.
+fn rhythm(spec: &Spec, rng: &mut ChaCha8Rng) -> Vec<(Duration, Duration)> {
+    let total = spec.time_limit;
+    let quiet = (total / 8)
+        .clamp(Duration::from_millis(500), Duration::from_secs(5))
+        .min(total / 4);
+    let interval = spec.fault_interval.min(total / 3);
+    let end = total.saturating_sub(quiet);
+    let mut spans = Vec::new();
+    let mut at = quiet + interval.mul_f64(rng.random_range(0.0..0.5));
+    while at < end {
+        let until = (at + interval.mul_f64(rng.random_range(0.5..1.5))).min(end);
+        // A fault too short to be noticed by a time-out of the target is no fault.
+        if until.saturating_sub(at) >= interval / 4 {
+            spans.push((at, until));
+        }
+        at = until + interval.mul_f64(rng.random_range(0.5..1.5));
+    }
+    spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(seed: u64, nemesis: &[&str]) -> Spec {
+        let nemesis = nemesis.iter().map(ToString::to_string).collect();
+        Spec {
+            seed,
+            nemesis,
+            ..Spec::default()
+        }
+    }
+
+    #[test]
+    fn one_seed_gives_one_schedule() {
+        let plan = |seed| plan(&spec(seed, &["partition", "kill"])).unwrap();
+        assert_eq!(plan(1), plan(1));
+        assert_ne!(plan(1), plan(2));
+    }
+
+    #[test]
+    fn every_run_has_a_fault_and_quiet_on_both_sides() {
+        for seed in 0..500 {
+            for seconds in [1, 3, 10, 20, 60] {
+                let time_limit = Duration::from_secs(seconds);
+                let spec = Spec {
+                    time_limit,
+                    ..spec(seed, &["partition:leader"])
+                };
+                let plan = plan(&spec).unwrap();
+                assert!(!plan.is_empty(), "seed {seed}, {seconds} s");
+                assert!(
+                    plan[0].at >= (time_limit / 8).min(Duration::from_secs(5)),
+                    "{plan:?}"
+                );
+                assert!(
+                    plan.iter()
+                        .all(|p| p.until <= time_limit.mul_f64(0.93) && p.at < p.until),
+                    "{plan:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn packages_overlap_and_are_numbered_in_order() {
+        let plan = plan(&spec(5, &["partition", "kill", "pause"])).unwrap();
+        assert!(plan.windows(2).any(|w| w[1].at < w[0].until), "{plan:?}");
+        assert!(plan.iter().zip(1..).all(|(p, id)| p.id == id));
+    }
+}

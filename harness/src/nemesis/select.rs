@@ -1,0 +1,122 @@
+//! Which nodes a kill or a pause hits: one, a minority, a majority, all, the leader, or by name.
+
+use super::{Shape, View, named_nodes};
+use anyhow::{Context, Result};
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+/// The choices that every family of single nodes has.
+pub(super) const SHAPES: &[Shape] = &[
+    Shape {
+        name: "one",
+        nodes_min: 1,
+        help: "one node, drawn from the seed",
+    },
+    Shape {
+        name: "leader",
+        nodes_min: 1,
+        help: "the node that leads when the fault comes",
+    },
+    Shape {
+        name: "minority",
+        nodes_min: 1,
+        help: "as many as may fail while a majority is left",
+    },
+    Shape {
+        name: "majority",
+        nodes_min: 1,
+        help: "the fewest that are a majority",
+    },
+    Shape {
+        name: "all",
+        nodes_min: 1,
+        help: "every node",
+    },
+];
+
+/// The nodes, in order.
+pub(super) fn nodes(shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<Vec<usize>> {
+    let n = view.names.len();
+    let some = |count: usize, rng: &mut ChaCha8Rng| {
+        let mut order: Vec<usize> = (0..n).collect();
+        order.shuffle(rng);
+        order.truncate(count);
+        order.sort_unstable();
+        order
+    };
+    Ok(match shape {
+        "one" => vec![rng.random_range(0..n)],
+        "leader" => vec![view.leader.context("no node leads now")?],
+        "minority" => some(minority(n), rng),
+        "majority" => some(majority(n), rng),
+        "all" => (0..n).collect(),
+        names => {
+            let mut nodes = named_nodes(names, &view.names)?;
+            nodes.sort_unstable();
+            nodes.dedup();
+            nodes
+        }
+    })
+}
+
+/// The greatest number that leaves a majority; at least one, so that the fault hits something.
+pub(super) fn minority(n: usize) -> usize {
+    (n.saturating_sub(1) / 2).max(1)
+}
+
+/// The least number that is a majority.
+pub(super) fn majority(n: usize) -> usize {
+    n / 2 + 1
+}
+
+/// `n1, n2 and n3`.
+pub(super) fn list(nodes: &[usize], names: &[String]) -> String {
+    let names: Vec<&str> = nodes.iter().map(|n| names[*n].as_str()).collect();
+    match names.as_slice() {
+        [] => "nobody".to_owned(),
+        [one] => (*one).to_owned(),
+        [front @ .., last] => format!("{} and {last}", front.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(n: usize) -> View {
+        View {
+            names: (1..=n).map(|i| format!("n{i}")).collect(),
+            leader: Some(n - 1),
+        }
+    }
+
+    #[test]
+    fn shapes_hit_as_many_as_they_say() {
+        let mut rng = schism_workloads::generator::stream(1, 1);
+        for (n, minority, majority) in [(1, 1, 1), (3, 1, 2), (4, 1, 3), (5, 2, 3)] {
+            let count = |shape, rng: &mut _| nodes(shape, &view(n), rng).unwrap().len();
+            assert_eq!(count("minority", &mut rng), minority);
+            assert_eq!(count("majority", &mut rng), majority);
+            assert_eq!(count("all", &mut rng), n);
+            assert_eq!(nodes("leader", &view(n), &mut rng).unwrap(), [n - 1]);
+        }
+        assert_eq!(nodes("n3+n1", &view(3), &mut rng).unwrap(), [0, 2]);
+        assert!(nodes("n9", &view(3), &mut rng).is_err());
+    }
+
+    #[test]
+    fn without_a_leader_the_shape_says_so() {
+        let nobody = View {
+            leader: None,
+            ..view(3)
+        };
+        let mut rng = schism_workloads::generator::stream(1, 1);
+        assert!(
+            nodes("leader", &nobody, &mut rng)
+                .unwrap_err()
+                .to_string()
+                .contains("no node leads")
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! What faults act on: the network and the nodes, and who holds what.
+
+use crate::cluster::{Cluster, State};
+use crate::network::{Cut, Network};
+use anyhow::Result;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The network and the nodes, with the faults that hold them.
+#[derive(Debug)]
+pub struct World {
+    /// The network between the hosts.
+    pub network: Network,
+    /// The nodes' processes.
+    pub cluster: Cluster,
+    cuts: BTreeMap<u64, Cut>,
+    killed: Holds,
+    paused: Holds,
+}
+
+type Holds = BTreeMap<usize, BTreeSet<u64>>;
+
+impl World {
+    /// A world without faults.
+    pub fn new(network: Network, cluster: Cluster) -> Self {
+        Self {
+            network,
+            cluster,
+            cuts: BTreeMap::new(),
+            killed: Holds::new(),
+            paused: Holds::new(),
+        }
+    }
+
+    /// The place of the clients among the hosts.
+    pub fn clients(&self) -> usize {
+        self.cluster.size()
+    }
+
+    /// Adds a fault's cut to what is cut.
+    pub fn cut(&mut self, fault: u64, cut: Cut) -> Result<()> {
+        self.cuts.insert(fault, cut);
+        self.apply_cuts()
+    }
+
+    /// Takes a fault's cut away; what another fault cuts stays cut.
+    pub fn mend(&mut self, fault: u64) -> Result<()> {
+        self.cuts.remove(&fault);
+        self.apply_cuts()
+    }
+
+    fn apply_cuts(&mut self) -> Result<()> {
+        let all = self.cuts.values().flatten().copied().collect();
+        self.network.set_cut(all)
+    }
+
+    /// Kills a node on behalf of a fault.
+    pub fn kill(&mut self, fault: u64, node: usize) -> Result<()> {
+        self.killed.entry(node).or_default().insert(fault);
+        match self.cluster.state(node) {
+            State::Gone(_) => Ok(()),
+            _ => self.cluster.kill(node),
+        }
+    }
+
+    /// Starts a node again, unless another fault keeps it down.
+    pub fn revive(&mut self, fault: u64, node: usize) -> Result<()> {
+        if !release(&mut self.killed, fault, node) {
+            return Ok(());
+        }
+        if matches!(self.cluster.state(node), State::Gone(_)) {
+            self.cluster.start(node)?;
+            if self.paused.contains_key(&node) {
+                self.cluster.pause(node)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Pauses a node on behalf of a fault.
+    pub fn pause(&mut self, fault: u64, node: usize) -> Result<()> {
+        self.paused.entry(node).or_default().insert(fault);
+        self.cluster.pause(node)
+    }
+
+    /// Lets a node go on, unless another fault holds it.
+    pub fn resume(&mut self, fault: u64, node: usize) -> Result<()> {
+        if release(&mut self.paused, fault, node) {
+            self.cluster.resume(node)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether some fault keeps the node down.
+    pub fn is_killed(&self, node: usize) -> bool {
+        self.killed.contains_key(&node)
+    }
+
+    /// Whether some fault keeps the node paused.
+    pub fn is_paused(&self, node: usize) -> bool {
+        self.paused.contains_key(&node)
+    }
+}
+
+/// Takes one fault's hold away; says whether nobody holds the node any more.
+fn release(holds: &mut Holds, fault: u64, node: usize) -> bool {
+    let Some(faults) = holds.get_mut(&node) else {
+        return false;
+    };
+    faults.remove(&fault);
+    let free = faults.is_empty();
+    if free {
+        holds.remove(&node);
+    }
+    free
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_free_when_the_last_fault_lets_go() {
+        let mut holds = Holds::from([(2, BTreeSet::from([1, 4]))]);
+        assert!(!release(&mut holds, 1, 2));
+        assert!(release(&mut holds, 4, 2));
+        assert!(!release(&mut holds, 4, 2), "nobody held it");
+    }
+}

@@ -1,0 +1,163 @@
+//! Cuts links by the router's FORWARD chain: one rule a link, the whole chain in one atomic restore.
+//!
+//! iptables-legacy is tried first (its restore takes 2 ms), then iptables-nft (20 ms). Bad input leaves the old rules whole.
+
+use super::{Cut, Link};
+use anyhow::{Context, Result, bail};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+
+/// Which iptables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// The old kernel interface.
+    Legacy,
+    /// The same commands over `nf_tables`.
+    Nft,
+}
+
+impl Variant {
+    /// Both, the faster first.
+    pub const ALL: [Self; 2] = [Self::Legacy, Self::Nft];
+
+    /// As its commands are named.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Legacy => "iptables-legacy",
+            Self::Nft => "iptables-nft",
+        }
+    }
+
+    /// Whether a rule can be set in the network namespace of the caller.
+    pub fn works(self) -> Result<()> {
+        self.restores("*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n")
+    }
+
+    /// Whether it takes these rules, which replace the ones that there are.
+    pub fn restores(self, rules: &str) -> Result<()> {
+        restore(self, rules)
+    }
+}
+
+/// The router's FORWARD chain.
+#[derive(Debug)]
+pub struct Firewall {
+    variant: Variant,
+    addresses: Vec<IpAddr>,
+}
+
+impl Firewall {
+    /// The first variant that works here. `addresses` are the hosts', by their place.
+    pub fn detect(addresses: Vec<IpAddr>) -> Result<Self> {
+        let mut reasons = Vec::new();
+        for variant in Variant::ALL {
+            match variant.works() {
+                Ok(()) => return Ok(Self { variant, addresses }),
+                Err(error) => reasons.push(format!("{error:#}")),
+            }
+        }
+        bail!(
+            "no working iptables (apt-get install iptables; `schism doctor` says more): {}",
+            reasons.join("; ")
+        )
+    }
+
+    /// Which one was found.
+    pub fn variant(&self) -> Variant {
+        self.variant
+    }
+
+    /// Replaces the whole chain: these links drop, all others carry.
+    pub fn restore(&self, cut: &Cut) -> Result<()> {
+        let mut rules = String::from("*filter\n:FORWARD ACCEPT [0:0]\n");
+        for (from, to) in cut {
+            let (s, d) = (self.addresses[*from], self.addresses[*to]);
+            let _ = writeln!(rules, "-A FORWARD -s {s}/32 -d {d}/32 -j DROP");
+        }
+        rules.push_str("COMMIT\n");
+        restore(self.variant, &rules)
+    }
+
+    /// The links of `cut` whose rule has dropped at least one packet since the last restore.
+    pub fn dropped(&self, cut: &Cut) -> Result<Cut> {
+        let command = format!("{}-save", self.variant.name());
+        let output = Command::new(&command)
+            .args(["-c", "-t", "filter"])
+            .stderr(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot start {command}"))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let counts: HashMap<(String, String), u64> = text.lines().filter_map(counter).collect();
+        Ok(cut
+            .iter()
+            .copied()
+            .filter(|link| counts.get(&self.ends(*link)).is_some_and(|n| *n > 0))
+            .collect())
+    }
+
+    fn ends(&self, (from, to): Link) -> (String, String) {
+        (
+            format!("{}/32", self.addresses[from]),
+            format!("{}/32", self.addresses[to]),
+        )
+    }
+}
+
+/// Reads `[12:720] -A FORWARD -s A -d B -j DROP`.
+fn counter(line: &str) -> Option<((String, String), u64)> {
+    let (count, rule) = line.strip_prefix('[')?.split_once(']')?;
+    let packets = count.split_once(':')?.0.parse().ok()?;
+    let words: Vec<&str> = rule.split_whitespace().collect();
+    let after = |flag: &str| {
+        words
+            .iter()
+            .position(|w| *w == flag)
+            .and_then(|i| words.get(i + 1))
+            .map(ToString::to_string)
+    };
+    Some(((after("-s")?, after("-d")?), packets))
+}
+
+fn restore(variant: Variant, rules: &str) -> Result<()> {
+    let command = format!("{}-restore", variant.name());
+    let mut child = Command::new(&command)
+        .arg("-w")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {command}"))?;
+    child
+        .stdin
+        .take()
+        .expect("stdin was piped")
+        .write_all(rules.as_bytes())
+        .with_context(|| format!("cannot talk to {command}"))?;
+    let output = child
+        .wait_with_output()
+        .with_context(|| format!("cannot wait for {command}"))?;
+    if !output.status.success() {
+        bail!(
+            "{command}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counter;
+
+    #[test]
+    fn counters_are_read_from_the_saved_rules() {
+        let line = "[12:720] -A FORWARD -s 10.77.1.2/32 -d 10.77.2.2/32 -j DROP";
+        let ends = ("10.77.1.2/32".to_owned(), "10.77.2.2/32".to_owned());
+        assert_eq!(counter(line), Some((ends, 12)));
+        assert_eq!(counter(":FORWARD ACCEPT [3:180]"), None);
+        assert_eq!(counter("COMMIT"), None);
+    }
+}

@@ -1,0 +1,230 @@
+//! What happened, as the report needs it: operations paired, faults by their stages, phases, and the span of the run.
+//!
+//! Reads the history only. The events of the nemesis and of the driver may be missing or unknown (a bare history file, another
+//! version): whatever is not understood is left out.
+
+use schism_history::{Event, History, Op, Time};
+use serde_json::Value;
+
+/// One fault by its stages.
+#[derive(Debug, Clone)]
+pub(super) struct Fault {
+    /// Its number in the run.
+    pub(super) id: u64,
+    /// `partition`, `kill`, ...
+    pub(super) family: String,
+    /// What it does, in the nemesis' words; the nodes if it has none.
+    pub(super) what: String,
+    pub(super) inject: Time,
+    pub(super) effect: Option<Stage>,
+    pub(super) heal: Option<Time>,
+    pub(super) healed: Option<Stage>,
+}
+
+/// A stage at which the nemesis looked whether the fault is really there, or really gone.
+#[derive(Debug, Clone)]
+pub(super) struct Stage {
+    pub(super) at: Time,
+    /// `None` when the event does not say.
+    pub(super) proved: Option<bool>,
+    pub(super) evidence: String,
+}
+
+impl Fault {
+    /// The end of its being in force; infinity when it was never healed.
+    pub(super) fn end(&self) -> Time {
+        self.healed
+            .as_ref()
+            .map(|s| s.at)
+            .or(self.heal)
+            .unwrap_or(Time::INFINITY)
+    }
+
+    /// Whether somebody saw that it took effect.
+    pub(super) fn proved(&self) -> bool {
+        self.effect.as_ref().is_some_and(|s| s.proved == Some(true))
+    }
+
+    /// `1 partition`.
+    pub(super) fn name(&self) -> String {
+        format!("{} {}", self.id, self.family)
+    }
+}
+
+/// What came of waiting for the target to recover.
+#[derive(Debug, Clone)]
+pub(super) struct Recovery {
+    pub(super) at: Time,
+    pub(super) recovered: bool,
+    /// Milliseconds until then, where it recovered.
+    pub(super) after_ms: Option<f64>,
+    pub(super) why: String,
+}
+
+/// A history, read once for the whole report.
+#[derive(Debug)]
+pub(super) struct Scene<'h> {
+    pub(super) history: &'h History,
+    /// Ordered by invocation.
+    pub(super) ops: Vec<Op<'h>>,
+    /// In order of injection.
+    pub(super) faults: Vec<Fault>,
+    /// Name and beginning of each phase of the driver.
+    pub(super) phases: Vec<(String, Time)>,
+    pub(super) recovery: Option<Recovery>,
+    pub(super) interrupted: Option<String>,
+    /// Milliseconds to build the arena, and to take it down.
+    pub(super) arena_ms: (Option<f64>, Option<f64>),
+    /// What time axes show of the whole run, in ns.
+    pub(super) from: f64,
+    pub(super) to: f64,
+}
+
+impl<'h> Scene<'h> {
+    pub(super) fn new(history: &'h History) -> Self {
+        let (from, to) = span(history);
+        let mut scene = Self {
+            history,
+            ops: history.ops(),
+            faults: Vec::new(),
+            phases: Vec::new(),
+            recovery: None,
+            interrupted: None,
+            arena_ms: (None, None),
+            from,
+            to,
+        };
+        for event in history.faults() {
+            scene.take(event);
+        }
+        scene.faults.sort_by_key(|f| (f.inject, f.id));
+        scene
+    }
+
+    fn take(&mut self, event: &Event) {
+        let value = &event.value;
+        match event.f.as_ref() {
+            "phase" => self.phases.push((text(value, "phase"), event.time)),
+            "recovery" => {
+                self.recovery = Some(Recovery {
+                    at: event.time,
+                    recovered: value["recovered"].as_bool() == Some(true),
+                    after_ms: value["after_ms"].as_f64(),
+                    why: text(value, "why"),
+                });
+            }
+            "interrupted" => self.interrupted = Some(text(value, "why")),
+            "arena" => {
+                self.arena_ms.0 = value["up_ms"].as_f64().or(self.arena_ms.0);
+                self.arena_ms.1 = value["down_ms"].as_f64().or(self.arena_ms.1);
+            }
+            _ => self.take_fault(event),
+        }
+    }
+
+    fn take_fault(&mut self, event: &Event) {
+        let (Some(id), Some(stage)) =
+            (event.value["fault"].as_u64(), event.value["stage"].as_str())
+        else {
+            return;
+        };
+        if stage == "inject" {
+            self.faults.push(injected(id, event));
+            return;
+        }
+        let Some(fault) = self.faults.iter_mut().rev().find(|f| f.id == id) else {
+            return;
+        };
+        match stage {
+            "effect" => fault.effect = Some(looked(event)),
+            "heal" => fault.heal = Some(event.time),
+            "healed" => fault.healed = Some(looked(event)),
+            _ => {}
+        }
+    }
+
+    /// The operation whose invocation has this index.
+    pub(super) fn op(&self, index: u64) -> Option<&Op<'h>> {
+        let at = self.ops.binary_search_by_key(&index, Op::index).ok()?;
+        self.ops.get(at)
+    }
+
+    /// When the driver's phase of this name began.
+    pub(super) fn phase(&self, name: &str) -> Option<Time> {
+        self.phases
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, at)| *at)
+    }
+
+    /// An end that may be infinite, as a point on the run's axis.
+    pub(super) fn finite(&self, time: Time) -> f64 {
+        if time.is_infinite() {
+            self.to
+        } else {
+            (time.0 as f64).min(self.to)
+        }
+    }
+
+    /// The unit that fits the run's length: its name, and how many ns it has.
+    pub(super) fn unit(&self) -> (&'static str, f64) {
+        match self.to {
+            t if t >= 1e9 => ("s", 1e9),
+            t if t >= 1e6 => ("ms", 1e6),
+            t if t >= 1e3 => ("µs", 1e3),
+            _ => ("ns", 1.0),
+        }
+    }
+}
+
+/// From zero, unless the history begins late; never empty.
+fn span(history: &History) -> (f64, f64) {
+    let first = history.events.first().map_or(0.0, |e| e.time.0 as f64);
+    let last = history.end().0 as f64;
+    let from = if first > 2.0 * (last - first) {
+        first
+    } else {
+        0.0
+    };
+    (from, if last > from { last } else { from + 1.0 })
+}
+
+fn injected(id: u64, event: &Event) -> Fault {
+    let what = match text(&event.value, "what") {
+        what if what.is_empty() => nodes(&event.value),
+        what => what,
+    };
+    Fault {
+        id,
+        family: event.f.to_string(),
+        what,
+        inject: event.time,
+        effect: None,
+        heal: None,
+        healed: None,
+    }
+}
+
+fn nodes(value: &Value) -> String {
+    let nodes = value["nodes"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    nodes
+        .iter()
+        .filter_map(Value::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn looked(event: &Event) -> Stage {
+    Stage {
+        at: event.time,
+        proved: event.value["proved"].as_bool(),
+        evidence: text(&event.value, "evidence"),
+    }
+}
+
+fn text(value: &Value, field: &str) -> String {
+    value[field].as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,360 @@
+//! The page as the template sees it: everything already in words, figures and drawings, in the order of the page.
+
+use super::anomaly::{self, AnomalyView};
+use super::headline::{self, Headline};
+use super::phases::{self, Row};
+use super::scene::{Fault, Scene};
+use super::{Input, ReportError, escape, fault_picture, plots, words};
+use askama::Template;
+use schism_checkers::verdict::{Decision, PropertyResult, Verdict};
+use schism_history::Outcome;
+
+/// Anomalies shown at once; the rest unfolds.
+const ANOMALIES_OPEN: usize = 3;
+/// Bytes of one log that the page carries.
+const LOG_BYTES_MAX: usize = 48 << 10;
+/// Rows of the table of faults.
+const FAULTS_MAX: usize = 500;
+
+/// The whole page.
+#[derive(Template)]
+#[template(path = "report.html")]
+pub(super) struct Page {
+    title: String,
+    headline: Headline,
+    warnings: Vec<String>,
+    facts: Vec<Fact>,
+    properties: Vec<PropertyView>,
+    /// Id of the first property that does not decide.
+    others_start: String,
+    meaningful: Vec<(String, String)>,
+    fault_picture: String,
+    faults: Vec<FaultRow>,
+    faults_left_out: usize,
+    unit: &'static str,
+    plots: Vec<PlotView>,
+    by_phase: Vec<Row>,
+    by_function: Vec<Row>,
+    errors: Vec<(String, String)>,
+    seed: Option<String>,
+    command: Option<String>,
+    spec: Option<String>,
+    logs: Vec<LogView>,
+    version: &'static str,
+}
+
+/// A name and what it is.
+struct Fact {
+    name: &'static str,
+    value: String,
+    /// Smaller, beneath.
+    note: String,
+}
+
+/// A property, as a row of the table and as a section of its own.
+struct PropertyView {
+    name: String,
+    /// Its name as an anchor; ours even where the name is not.
+    id: String,
+    sign: &'static str,
+    word: &'static str,
+    class: &'static str,
+    decides: bool,
+    count: String,
+    checked: String,
+    /// Numbers and nouns of both apart, for the table.
+    count_number: String,
+    checked_number: String,
+    anomalies_noun: &'static str,
+    checked_noun: &'static str,
+    definition: &'static str,
+    why: String,
+    figures: Vec<(String, String)>,
+    first: Vec<AnomalyView>,
+    rest: Vec<AnomalyView>,
+    /// Anomalies that were counted and not listed.
+    unlisted: String,
+    has_section: bool,
+}
+
+struct FaultRow {
+    name: String,
+    what: String,
+    inject: String,
+    effect: String,
+    heal: String,
+    healed: String,
+    proved: &'static str,
+    class: &'static str,
+    evidence: String,
+    heal_evidence: String,
+}
+
+struct PlotView {
+    title: &'static str,
+    caption: String,
+    svg: String,
+}
+
+struct LogView {
+    name: String,
+    lines: String,
+    text: String,
+    truncated: bool,
+}
+
+impl Page {
+    pub(super) fn new(input: &Input<'_>, scene: &Scene<'_>) -> Result<Self, ReportError> {
+        let headline = headline::headline(input.verdict);
+        let names = [&input.run.target, &input.run.workload]
+            .into_iter()
+            .flatten();
+        let names: Vec<&str> = names.map(String::as_str).collect();
+        let plots = plots::all(scene)?.into_iter().map(|p| PlotView {
+            title: p.title,
+            caption: p.caption.clone(),
+            svg: p.inline(),
+        });
+        let properties = properties(scene, input.verdict);
+        Ok(Self {
+            title: format!("{}: {}", headline.word.to_lowercase(), names.join(", ")),
+            warnings: headline::warnings(scene, input.verdict),
+            facts: facts(input, scene),
+            others_start: others_start(&properties),
+            properties,
+            meaningful: headline::figures(&input.verdict.meaningful, &["reasons"]),
+            fault_picture: fault_picture::draw(scene).unwrap_or_default(),
+            faults: scene
+                .faults
+                .iter()
+                .take(FAULTS_MAX)
+                .map(|f| fault_row(scene, f))
+                .collect(),
+            faults_left_out: scene.faults.len().saturating_sub(FAULTS_MAX),
+            unit: scene.unit().0,
+            plots: plots.collect(),
+            by_phase: phases::by_phase(scene),
+            by_function: phases::by_function(scene),
+            errors: phases::errors(scene),
+            seed: input.run.seed.map(|s| s.to_string()),
+            command: input.run.command.clone(),
+            spec: input.run.spec_toml.clone(),
+            logs: input.logs.iter().map(log).collect(),
+            version: env!("CARGO_PKG_VERSION"),
+            headline,
+        })
+    }
+}
+
+fn facts(input: &Input<'_>, scene: &Scene<'_>) -> Vec<Fact> {
+    let run = &input.run;
+    let mut facts: Vec<Fact> = Vec::new();
+    let mut say = |name, value: String, note: String| {
+        if !value.is_empty() {
+            facts.push(Fact {
+                name,
+                value: escape::shorten(&value, 200),
+                note: escape::shorten(&note, 400),
+            });
+        }
+    };
+    let options: Vec<String> = run
+        .options
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    say(
+        "Target",
+        run.target.clone().unwrap_or_default(),
+        options.join(" "),
+    );
+    let nodes = run
+        .nodes
+        .map(|n| words::plural(n as u64, "node"))
+        .unwrap_or_default();
+    say("Workload", run.workload.clone().unwrap_or_default(), nodes);
+    let (faults, proof) = faults_fact(scene, &run.nemesis);
+    say("Faults", faults, proof);
+    let (operations, outcomes) = operations_fact(scene);
+    say("Operations", operations, outcomes);
+    say(
+        "Duration",
+        words::duration(scene.to - scene.from),
+        arena(scene),
+    );
+    if let Some(recovery) = &scene.recovery {
+        let value = match recovery.after_ms {
+            Some(ms) if recovery.recovered => format!("after {}", words::duration(ms * 1e6)),
+            _ if recovery.recovered => "yes".to_owned(),
+            _ => "no".to_owned(),
+        };
+        say("Recovered", value, recovery.why.clone());
+    }
+    say(
+        "Seed",
+        run.seed.map(|s| s.to_string()).unwrap_or_default(),
+        String::new(),
+    );
+    say("Date", run.date.clone().unwrap_or_default(), String::new());
+    facts
+}
+
+fn faults_fact(scene: &Scene<'_>, nemesis: &[String]) -> (String, String) {
+    let proved = scene.faults.iter().filter(|f| f.proved()).count();
+    let families = nemesis.join(", ");
+    match scene.faults.len() {
+        0 => ("none".to_owned(), families),
+        all => (
+            words::plural(all as u64, "fault"),
+            format!(
+                "{families}{}{proved} of {all} proved",
+                if families.is_empty() { "" } else { "; " }
+            ),
+        ),
+    }
+}
+
+fn operations_fact(scene: &Scene<'_>) -> (String, String) {
+    let count = |outcome| {
+        scene
+            .ops
+            .iter()
+            .filter(|op| op.outcome() == outcome)
+            .count() as u64
+    };
+    let (ok, fail, info) = (
+        count(Outcome::Ok),
+        count(Outcome::Fail),
+        count(Outcome::Info),
+    );
+    let outcomes = format!(
+        "{} ok, {} fail, {} unknown",
+        words::thousands(ok),
+        words::thousands(fail),
+        words::thousands(info)
+    );
+    (words::thousands(scene.ops.len() as u64), outcomes)
+}
+
+fn arena(scene: &Scene<'_>) -> String {
+    let say =
+        |name: &str, ms: Option<f64>| ms.map(|ms| format!("{name} {}", words::duration(ms * 1e6)));
+    let (up, down) = scene.arena_ms;
+    [say("arena up in", up), say("down in", down)]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Deciding ones first, then the worst first.
+fn properties(scene: &Scene<'_>, verdict: &Verdict) -> Vec<PropertyView> {
+    let mut sorted: Vec<(&String, &PropertyResult)> = verdict.properties.iter().collect();
+    sorted.sort_by_key(|(_, p)| (!p.decides, std::cmp::Reverse(p.verdict)));
+    sorted
+        .iter()
+        .enumerate()
+        .map(|(i, (name, p))| property(scene, name, p, i))
+        .collect()
+}
+
+fn others_start(properties: &[PropertyView]) -> String {
+    properties
+        .iter()
+        .find(|p| !p.decides)
+        .map(|p| p.id.clone())
+        .unwrap_or_default()
+}
+
+fn property(scene: &Scene<'_>, name: &str, result: &PropertyResult, number: usize) -> PropertyView {
+    let (sign, word, class) = headline::decision(result.verdict);
+    let view = |(i, a)| anomaly::view(scene, a, i + 1, &format!("p{number}a{i}"));
+    let mut first: Vec<AnomalyView> = result.anomalies.iter().enumerate().map(view).collect();
+    let rest = first.split_off(first.len().min(ANOMALIES_OPEN));
+    let unlisted = result.count.saturating_sub(result.anomalies.len() as u64);
+    let unlisted = match unlisted {
+        0 => String::new(),
+        n => format!(
+            "{} more were counted and are not listed; of one property at most {} are.",
+            words::thousands(n),
+            schism_checkers::verdict::ANOMALIES_LISTED
+        ),
+    };
+    PropertyView {
+        name: escape::shorten(name, 80),
+        id: format!("p{number}"),
+        sign,
+        word,
+        class,
+        decides: result.decides,
+        count: headline::count(name, result),
+        checked: format!(
+            "{} {}",
+            words::thousands(result.checked),
+            words::of(name).checked
+        ),
+        count_number: words::thousands(result.count),
+        checked_number: words::thousands(result.checked),
+        anomalies_noun: words::of(name).anomalies,
+        checked_noun: words::of(name).checked,
+        definition: words::of(name).definition,
+        why: escape::shorten(&result.why, 2000),
+        figures: headline::figures(&serde_json::Value::Object(result.details.clone()), &[]),
+        has_section: result.verdict != Decision::Holds || !first.is_empty(),
+        first,
+        rest,
+        unlisted,
+    }
+}
+
+fn fault_row(scene: &Scene<'_>, fault: &Fault) -> FaultRow {
+    let (_, ns) = scene.unit();
+    let time = |t: Option<schism_history::Time>| {
+        t.map_or_else(|| "–".to_owned(), |t| format!("{:.3}", t.0 as f64 / ns))
+    };
+    let (proved, class) = match fault.effect.as_ref().and_then(|s| s.proved) {
+        Some(true) => ("✓ proved", "holds"),
+        Some(false) => ("✗ not proved", "violated"),
+        None => ("? nobody looked", "unknown"),
+    };
+    let healed = fault.healed.as_ref();
+    let unhealed = healed.is_some_and(|s| s.proved == Some(false));
+    let heal_evidence = healed
+        .map(|s| escape::shorten(&s.evidence, 400))
+        .unwrap_or_default();
+    FaultRow {
+        name: escape::shorten(&fault.name(), 60),
+        what: escape::shorten(&fault.what, 400),
+        inject: time(Some(fault.inject)),
+        effect: time(fault.effect.as_ref().map(|s| s.at)),
+        heal: time(fault.heal),
+        healed: time(healed.map(|s| s.at)),
+        proved,
+        class,
+        evidence: fault
+            .effect
+            .as_ref()
+            .map(|s| escape::shorten(&s.evidence, 400))
+            .unwrap_or_default(),
+        heal_evidence: if unhealed {
+            format!("NOT HEALED. {heal_evidence}")
+        } else {
+            heal_evidence
+        },
+    }
+}
+
+fn log(log: &super::NodeLog) -> LogView {
+    let text = escape::block(&log.tail);
+    let (text, cut) = escape::tail(text.trim_end(), LOG_BYTES_MAX);
+    LogView {
+        name: format!("{} {}", log.node, log.file),
+        lines: if text.is_empty() {
+            "empty".to_owned()
+        } else {
+            words::plural(text.lines().count() as u64, "line")
+        },
+        text: text.to_owned(),
+        truncated: log.truncated || cut,
+    }
+}

@@ -1,0 +1,355 @@
+//! What a run is to be: the spec, from a file, from flags, from defaults, in that order of weakness.
+//!
+//! A run's folder holds it with every default filled in, the seed first, so that it can be run again as it was.
+
+use crate::nemesis;
+use anyhow::{Context, Result, bail};
+use schism_targets::registry::{Options, Target};
+use schism_workloads::Workload;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::time::Duration;
+
+/// Everything that a run needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Spec {
+    /// From which everything random comes: operations and fault schedule.
+    pub seed: u64,
+    /// The replicated system: see `schism list targets`.
+    pub target: String,
+    /// How many nodes it has.
+    pub nodes: usize,
+    /// What clients do: see `schism list workloads`.
+    pub workload: String,
+    /// Faults drawn from the seed: a family, or `family:shape`; see `schism list nemeses`.
+    pub nemesis: Vec<String>,
+    /// How long clients run.
+    #[serde(with = "humantime_serde")]
+    pub time_limit: Duration,
+    /// Operations a second, all clients together; 0 means as fast as answers come.
+    pub rate: f64,
+    /// How many clients.
+    pub concurrency: u64,
+    /// Where a client goes first.
+    pub clients: Binding,
+    /// After this long without an answer the outcome is unknown.
+    #[serde(with = "humantime_serde")]
+    pub client_timeout: Duration,
+    /// Mean length of a drawn fault, and of the quiet between two of one kind.
+    #[serde(with = "humantime_serde")]
+    pub fault_interval: Duration,
+    /// How long the target may take to say that it has recovered, after the last heal.
+    #[serde(with = "humantime_serde")]
+    pub recovery_limit: Duration,
+    /// Properties that decide the verdict; empty means those that the workload claims.
+    pub properties: Vec<String>,
+    /// The target's options.
+    pub options: Options,
+    /// The workload's options.
+    pub workload_options: Options,
+    /// A written schedule; when there is one, `nemesis` must be empty.
+    pub faults: Vec<PlannedFault>,
+}
+
+/// Where a client sends its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Binding {
+    /// Client i always starts at node i mod n and follows its redirects: an isolated leader keeps its clients.
+    Bound,
+    /// To whoever answered last, else to the next in turn.
+    Roaming,
+}
+
+/// One fault of a written schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PlannedFault {
+    /// When, since the clients began.
+    #[serde(with = "humantime_serde")]
+    pub at: Duration,
+    /// For how long.
+    #[serde(rename = "for", with = "humantime_serde")]
+    pub lasts: Duration,
+    /// The family, or `family:shape`.
+    pub fault: String,
+}
+
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+const CONCURRENCY_MAX: u64 = 10_000;
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            // Seeds stay below 2^53 so that every JSON and TOML reader keeps them exactly.
+            seed: rand::random::<u64>() >> 11,
+            target: "single-leader".into(),
+            nodes: 5,
+            workload: "register".into(),
+            nemesis: Vec::new(),
+            time_limit: TIME_LIMIT,
+            rate: 500.0,
+            concurrency: 10,
+            clients: Binding::Bound,
+            client_timeout: Duration::from_secs(1),
+            fault_interval: Duration::from_secs(5),
+            recovery_limit: Duration::from_secs(15),
+            properties: Vec::new(),
+            options: Options::new(),
+            workload_options: Options::new(),
+            faults: Vec::new(),
+        }
+    }
+}
+
+impl Spec {
+    /// Reads a spec file; what it leaves out has its default.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the spec {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("spec {}", path.display()))
+    }
+
+    /// Reads a spec from TOML.
+    pub fn parse(text: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            let before = &text[..at.min(text.len())];
+            let line = before.matches('\n').count() + 1;
+            let column = before.len() - before.rfind('\n').map_or(0, |i| i + 1) + 1;
+            let message = error.message().replace('\n', "; ");
+            anyhow::anyhow!("line {line}, column {column}: {message}")
+        })
+    }
+
+    /// The spec as the file of a run's folder.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).context("cannot write the spec as TOML")
+    }
+
+    /// The command line that runs it again.
+    pub fn command(&self) -> String {
+        if !self.faults.is_empty() {
+            // A written schedule has no flags.
+            return "schism run spec.toml".to_owned();
+        }
+        let time = |t: Duration| humantime::format_duration(t).to_string().replace(' ', "");
+        let mut words = vec!["schism run".to_owned()];
+        let mut flag = |name: &str, value: String| words.push(format!("--{name} {value}"));
+        flag("target", self.target.clone());
+        flag("nodes", self.nodes.to_string());
+        flag("workload", self.workload.clone());
+        let none = || vec!["none".to_owned()];
+        flag(
+            "nemesis",
+            if self.nemesis.is_empty() {
+                none()
+            } else {
+                self.nemesis.clone()
+            }
+            .join(","),
+        );
+        flag("time-limit", time(self.time_limit));
+        flag("fault-interval", time(self.fault_interval));
+        flag("rate", self.rate.to_string());
+        flag("concurrency", self.concurrency.to_string());
+        flag(
+            "clients",
+            if self.clients == Binding::Bound {
+                "bound"
+            } else {
+                "roaming"
+            }
+            .to_owned(),
+        );
+        flag("client-timeout", time(self.client_timeout));
+        flag("recovery-limit", time(self.recovery_limit));
+        for (key, value) in &self.options {
+            flag("set", format!("{key}={value}"));
+        }
+        for (key, value) in &self.workload_options {
+            flag("set", format!("workload.{key}={value}"));
+        }
+        for property in &self.properties {
+            flag("property", property.clone());
+        }
+        flag("seed", self.seed.to_string());
+        words.join(" ")
+    }
+
+    /// Checks everything that can be checked before anything starts, and fills in the options' defaults.
+    pub fn resolve(mut self) -> Result<Resolved> {
+        let target = find(
+            "target",
+            &self.target,
+            schism_targets::registry::targets(),
+            schism_targets::registry::Target::name,
+        )?;
+        let workload = find(
+            "workload",
+            &self.workload,
+            schism_workloads::workloads(),
+            schism_workloads::Workload::name,
+        )?;
+        self.check_numbers()?;
+        self.options = target.resolve(&self.options, self.nodes)?;
+        self.workload_options =
+            schism_workloads::registry::resolve(workload, &self.workload_options)?;
+        for name in &self.properties {
+            find("property", name, schism_checkers::properties(), |p| {
+                p.name()
+            })?;
+        }
+        if !self.faults.is_empty() && !self.nemesis.is_empty() {
+            bail!(
+                "give either `nemesis` (faults drawn from the seed) or `faults` (a written schedule), not both"
+            );
+        }
+        for fault in self
+            .nemesis
+            .iter()
+            .chain(self.faults.iter().map(|f| &f.fault))
+        {
+            nemesis::Kind::parse(fault, self.nodes)?;
+        }
+        if let Some(late) = self.faults.iter().find(|f| f.at >= self.time_limit) {
+            bail!(
+                "fault {:?} is planned at {}, but the clients stop at {}; raise time-limit",
+                late.fault,
+                humantime::format_duration(late.at),
+                humantime::format_duration(self.time_limit)
+            );
+        }
+        Ok(Resolved {
+            spec: self,
+            target,
+            workload,
+        })
+    }
+
+    fn check_numbers(&self) -> Result<()> {
+        if self.nodes == 0 || self.nodes > crate::arena::NODES_MAX {
+            bail!(
+                "nodes must be 1 to {}, not {}",
+                crate::arena::NODES_MAX,
+                self.nodes
+            );
+        }
+        if self.concurrency == 0 || self.concurrency > CONCURRENCY_MAX {
+            bail!(
+                "concurrency must be 1 to {CONCURRENCY_MAX}, not {}",
+                self.concurrency
+            );
+        }
+        if !self.rate.is_finite() || self.rate < 0.0 {
+            bail!(
+                "rate must be a number from 0 (as fast as answers come), not {}",
+                self.rate
+            );
+        }
+        for (name, value) in [
+            ("time-limit", self.time_limit),
+            ("client-timeout", self.client_timeout),
+            ("fault-interval", self.fault_interval),
+        ] {
+            if value.is_zero() {
+                bail!("{name} must be above zero, for example {name} = \"30s\"");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A spec whose names stand for things.
+#[derive(Clone)]
+pub struct Resolved {
+    /// With every default filled in.
+    pub spec: Spec,
+    /// The target.
+    pub target: &'static dyn Target,
+    /// The workload.
+    pub workload: &'static dyn Workload,
+}
+
+impl Resolved {
+    /// The properties that decide: those that were named, else the workload's claims under the target's options.
+    pub fn deciding(&self) -> Vec<String> {
+        if !self.spec.properties.is_empty() {
+            return self.spec.properties.clone();
+        }
+        let guarantees = self.target.guarantees(&self.spec.options);
+        self.workload
+            .claims(&guarantees)
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+/// Finds by name, or says what there is.
+pub fn find<T: Copy>(
+    what: &str,
+    name: &str,
+    all: &[T],
+    name_of: impl Fn(T) -> &'static str,
+) -> Result<T> {
+    all.iter()
+        .copied()
+        .find(|t| name_of(*t) == name)
+        .with_context(|| {
+            let known: Vec<_> = all.iter().map(|t| name_of(*t)).collect();
+            format!(
+                "there is no {what} {name:?}; there are: {}",
+                known.join(", ")
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spec_survives_its_own_file() {
+        let spec = Spec::parse(
+            "seed = 7\nnodes = 3\n[[faults]]\nat = \"5s\"\nfor = \"2s\"\nfault = \"kill:leader\"\n",
+        )
+        .unwrap();
+        assert_eq!(spec.faults[0].at, Duration::from_secs(5));
+        assert_eq!(Spec::parse(&spec.to_toml().unwrap()).unwrap(), spec);
+    }
+
+    #[test]
+    fn mistakes_are_one_line_with_their_place() {
+        for (text, says) in [
+            ("seed = 1\nnodes = \"three\"\n", "line 2, column 9"),
+            ("noodles = 3\n", "noodles"),
+            ("time-limit = \"soon\"\n", "line 1"),
+        ] {
+            let error = format!("{:#}", Spec::parse(text).unwrap_err());
+            assert!(error.contains(says) && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_run_is_refused() {
+        for (text, says) in [
+            ("nodes = 0", "nodes must be 1"),
+            ("target = \"oracle\"", "there are: single-leader"),
+            ("workload = \"registr\"", "register"),
+            ("nemesis = [\"earthquake\"]", "partition"),
+            ("nemesis = [\"partition:sideways\"]", "leader"),
+            ("properties = [\"fast\"]", "lost-writes"),
+            ("rate = -1.0", "rate must be"),
+            ("time-limit = \"0s\"", "time-limit must be above zero"),
+            ("[options]\nack = \"maybe\"", "majority"),
+        ] {
+            let Err(error) = Spec::parse(text).unwrap().resolve() else {
+                panic!("{text} was taken")
+            };
+            let error = format!("{error:#}");
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

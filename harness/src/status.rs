@@ -1,0 +1,70 @@
+//! Asks the nodes how they are, from the router: whatever links are cut between hosts, the controller reaches every node.
+
+use schism_targets::client;
+use schism_targets::registry::{NodeAddress, Target};
+use schism_targets::wire::Status;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Asks all nodes at once.
+#[derive(Clone)]
+pub struct Watcher {
+    target: &'static dyn Target,
+    nodes: Arc<[NodeAddress]>,
+    http: reqwest::Client,
+}
+
+/// How long a node may take to say how it is.
+const LIMIT: Duration = Duration::from_millis(300);
+
+impl Watcher {
+    /// For the nodes of one cluster. Connections are opened in the caller's network namespace.
+    pub fn new(target: &'static dyn Target, nodes: &[NodeAddress]) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .build()?;
+        Ok(Self {
+            target,
+            nodes: nodes.into(),
+            http,
+        })
+    }
+
+    /// The nodes' names.
+    pub fn names(&self) -> Vec<String> {
+        self.nodes.iter().map(|n| n.name.clone()).collect()
+    }
+
+    /// What each node says; none where it does not answer.
+    pub async fn statuses(&self) -> Vec<Option<Status>> {
+        let asked: Vec<_> = (0..self.nodes.len())
+            .map(|i| {
+                let (http, nodes) = (self.http.clone(), Arc::clone(&self.nodes));
+                tokio::spawn(async move { client::status(&http, &nodes[i], LIMIT).await })
+            })
+            .collect();
+        let mut all = Vec::with_capacity(asked.len());
+        for one in asked {
+            all.push(one.await.unwrap_or(None));
+        }
+        all
+    }
+
+    /// Who leads, as the nodes say.
+    pub async fn leader(&self) -> Option<usize> {
+        self.target.leader(&self.statuses().await)
+    }
+
+    /// Waits for the target's own word that all is well. An error is why it was not, when time ran out.
+    pub async fn recovered(&self, limit: Duration) -> Result<(), String> {
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            let word = self.target.recovered(&self.statuses().await);
+            if word.is_ok() || tokio::time::Instant::now() >= deadline {
+                return word;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+}

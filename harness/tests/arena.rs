@@ -1,0 +1,481 @@
+//! Real runs in real namespaces. On a machine that forbids them this whole binary is skipped: see `scripts/all-tests`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const SCHISM: &str = env!("CARGO_BIN_EXE_schism");
+
+fn schism(out: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(SCHISM);
+    command
+        .args(args)
+        .arg("--out")
+        .arg(out)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn run(out: &Path, args: &[&str]) -> Output {
+    let mut all = vec!["run", "--json"];
+    all.extend(args);
+    schism(out, &all).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!(
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+fn verdict(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(output)))
+}
+
+fn events(run: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(run.join("history.jsonl")).unwrap();
+    text.lines()
+        .skip(1)
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Values of the nemesis' events of this kind.
+fn nemesis(run: &Path, f: &str) -> Vec<Value> {
+    let all = events(run).into_iter();
+    all.filter(|e| e["process"] == "nemesis" && e["f"] == f)
+        .map(|e| e["value"].clone())
+        .collect()
+}
+
+#[test]
+fn a_loss_is_found_proved_and_reported() {
+    let out = tempfile::tempdir().unwrap();
+    let args = [
+        "--workload",
+        "set",
+        "--set",
+        "ack=async",
+        "--set",
+        "failover=naive",
+        "--nemesis",
+        "partition:leader",
+        "--nodes",
+        "3",
+        "--time-limit",
+        "6s",
+        "--fault-interval",
+        "4s",
+        "--rate",
+        "200",
+        "--seed",
+        "1",
+    ];
+    let output = run(out.path(), &args);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let verdict = verdict(&output);
+    let lost = &verdict["properties"]["lost-writes"];
+    assert_eq!(lost["verdict"], "violated");
+
+    // The anomaly names an add that was acknowledged, and it is in no final read.
+    let run = out.path().join("latest");
+    let events = events(&run);
+    let anomaly = &lost["anomalies"][0];
+    let invoke = &events[anomaly["operations"][0].as_u64().unwrap() as usize];
+    assert_eq!(
+        (&invoke["type"], &invoke["f"]),
+        (&"invoke".into(), &"add".into())
+    );
+    let acknowledged =
+        |e: &&Value| e["type"] == "ok" && e["f"] == "add" && e["value"] == invoke["value"];
+    assert_eq!(events.iter().filter(acknowledged).count(), 1);
+    let finals: Vec<_> = events
+        .iter()
+        .filter(|e| e["final"] == true && e["type"] == "ok")
+        .collect();
+    assert_eq!(finals.len(), 3);
+    assert!(
+        finals
+            .iter()
+            .all(|e| !e["value"].as_array().unwrap().contains(&invoke["value"]))
+    );
+
+    // The fault was asked for, seen, healed, and seen to be healed.
+    let stages: Vec<_> = nemesis(&run, "partition")
+        .iter()
+        .map(|v| v["stage"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(
+        stages.starts_with(&[
+            "inject".into(),
+            "effect".into(),
+            "heal".into(),
+            "healed".into()
+        ]),
+        "{stages:?}"
+    );
+    for file in [
+        "spec.toml",
+        "schedule.jsonl",
+        "results.json",
+        "report.html",
+        "nodes/n1/stderr",
+        "plots",
+    ] {
+        assert!(run.join(file).exists(), "{file}");
+    }
+    assert!(
+        run.join("nodes/n1/data").exists(),
+        "a violation keeps the nodes' data"
+    );
+    // Checked again, the saved run says the same.
+    let again = Command::new(SCHISM)
+        .arg("check")
+        .arg(&run)
+        .output()
+        .unwrap();
+    assert_eq!(again.status.code(), Some(1), "{}", said(&again));
+}
+
+#[test]
+fn a_safe_configuration_is_clean_under_overlapping_faults() {
+    let out = tempfile::tempdir().unwrap();
+    for workload in ["register", "set", "unique-ids"] {
+        let args = [
+            "--workload",
+            workload,
+            "--nemesis",
+            "partition,kill:one,pause:one",
+            "--nodes",
+            "3",
+            "--time-limit",
+            "8s",
+            "--fault-interval",
+            "1500ms",
+            "--rate",
+            "200",
+            "--seed",
+            "4",
+        ];
+        let output = run(out.path(), &args);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{workload}: {}",
+            said(&output)
+        );
+        let run = out.path().join("latest");
+        for family in ["partition", "kill", "pause"] {
+            let effects: Vec<_> = nemesis(&run, family)
+                .into_iter()
+                .filter(|v| v["stage"] == "effect")
+                .collect();
+            assert!(!effects.is_empty(), "{family} never came");
+            assert!(effects.iter().all(|v| v["proved"] == true), "{effects:?}");
+        }
+    }
+}
+
+#[test]
+fn the_arena_says_how_long_it_took() {
+    let out = tempfile::tempdir().unwrap();
+    let output = run(
+        out.path(),
+        &["--time-limit", "1s", "--nodes", "5", "--seed", "2"],
+    );
+    let arena = &verdict(&output)["stats"]["arena"];
+    assert!(
+        arena["up_ms"].as_f64().is_some() && arena["down_ms"].as_f64().is_some(),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn one_seed_gives_one_schedule_of_faults_and_operations() {
+    let out = tempfile::tempdir().unwrap();
+    let plan = || {
+        let args = [
+            "--time-limit",
+            "2s",
+            "--nodes",
+            "3",
+            "--seed",
+            "11",
+            "--workload",
+            "set",
+            "--nemesis",
+            "pause,partition",
+        ];
+        run(out.path(), &args);
+        let text = fs::read_to_string(out.path().join("latest/schedule.jsonl")).unwrap();
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
+        let (faults, ops): (Vec<_>, Vec<_>) = lines.into_iter().partition(|l| l["fault"].is_u64());
+        let first: Vec<_> = (0..10)
+            .map(|w| {
+                ops.iter()
+                    .filter(|o| o["worker"] == w)
+                    .take(3)
+                    .cloned()
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        (faults, first)
+    };
+    assert_eq!(plan(), plan());
+}
+
+#[test]
+fn a_fault_that_cannot_come_makes_the_run_inconclusive() {
+    let out = tempfile::tempdir().unwrap();
+    let spec = out.path().join("spec.toml");
+    // Nobody leads while all are paused, so a fault aimed at the leader finds nobody.
+    fs::write(
+        &spec,
+        "workload = \"set\"\nnodes = 3\ntime-limit = \"8s\"\nclient-timeout = \"300ms\"\n\
+         [[faults]]\nfault = \"pause:all\"\nat = \"1s\"\nfor = \"5s\"\n\
+         [[faults]]\nfault = \"kill:leader\"\nat = \"2s\"\nfor = \"1s\"\n",
+    )
+    .unwrap();
+    let output = run(out.path(), &[spec.to_str().unwrap(), "--seed", "1"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("no node leads"), "{}", said(&output));
+}
+
+#[test]
+fn an_unprivileged_user_can_run_it() {
+    if !nix::unistd::getuid().is_root() {
+        return; // Then every other test here is that test.
+    }
+    let home = tempfile::tempdir().unwrap();
+    let binary = home.path().join("schism");
+    fs::copy(SCHISM, &binary).unwrap();
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+    let user = 54_321;
+    std::os::unix::fs::chown(home.path(), Some(user), Some(user)).unwrap();
+    let output = Command::new(&binary)
+        .args([
+            "run",
+            "--time-limit",
+            "3s",
+            "--fault-interval",
+            "1s",
+            "--nodes",
+            "3",
+            "--nemesis",
+            "partition",
+            "--seed",
+            "3",
+            "--workload",
+            "set",
+        ])
+        .current_dir(home.path())
+        .uid(user)
+        .gid(user)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(home.path().join("results/latest/report.html").exists());
+}
+
+/// What a run could leave behind on the machine.
+fn traces() -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for (what, program, args) in [
+        ("link", "ip", &["-o", "link"][..]),
+        ("netns", "ip", &["netns", "list"]),
+    ] {
+        let output = Command::new(program).args(args).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        all.extend(
+            text.lines()
+                .map(|l| format!("{what} {}", l.split(": ").nth(1).unwrap_or(l))),
+        );
+    }
+    for save in ["iptables-legacy-save", "iptables-nft-save"] {
+        if let Ok(output) = Command::new(save).output() {
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            all.extend(
+                text.lines()
+                    .filter(|l| l.starts_with("-A"))
+                    .map(|l| format!("{save} {l}")),
+            );
+        }
+    }
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    all.extend(mounts.lines().map(|l| format!("mount {l}")));
+    all
+}
+
+/// Living processes whose command line or namespace is this run's: told by its folder's name.
+fn processes_of(marker: &str) -> Vec<String> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok())
+        .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
+        .map(|bytes| String::from_utf8_lossy(&bytes).replace('\0', " "))
+        .filter(|line| line.contains(marker))
+        .collect()
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "not within 20 s: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn start(out: &Path) -> Child {
+    schism(
+        out,
+        &[
+            "run",
+            "--workload",
+            "set",
+            "--nodes",
+            "5",
+            "--time-limit",
+            "60s",
+            "--seed",
+            "5",
+            "--nemesis",
+            "partition,pause,kill",
+            "--fault-interval",
+            "1s",
+        ],
+    )
+    .stdout(Stdio::null())
+    .stderr(Stdio::null())
+    .spawn()
+    .unwrap()
+}
+
+fn latest(out: &Path) -> PathBuf {
+    out.join("latest")
+}
+
+#[test]
+fn a_killed_controller_leaves_nothing() {
+    let before = traces();
+    // From before the namespaces are entered, over set-up and start, to the middle of several faults.
+    for moment_ms in [0, 2, 5, 10, 15, 20, 30, 50, 100, 300, 1000, 9000] {
+        let out = tempfile::tempdir().unwrap();
+        let marker = out
+            .path()
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        let mut child = start(out.path());
+        std::thread::sleep(Duration::from_millis(moment_ms));
+        if moment_ms >= 1000 {
+            assert!(processes_of(&marker).len() > 5, "the nodes were running");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        wait_until("every process is gone", || processes_of(&marker).is_empty());
+        wait_until(
+            "interfaces, namespaces, rules and mounts are as before",
+            || traces().difference(&before).next().is_none(),
+        );
+        // What was written until then can be checked, torn or not.
+        if latest(out.path()).join("history.jsonl").exists() && moment_ms >= 9000 {
+            let check = Command::new(SCHISM)
+                .arg("check")
+                .arg(latest(out.path()))
+                .output()
+                .unwrap();
+            assert!(
+                matches!(check.status.code(), Some(0..=2)),
+                "{}",
+                said(&check)
+            );
+        }
+    }
+}
+
+fn interrupt(child: &Child) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+}
+
+fn clients_work(out: &Path) -> bool {
+    let text = fs::read_to_string(latest(out).join("history.jsonl")).unwrap_or_default();
+    text.lines()
+        .filter(|l| l.contains("\"type\":\"ok\""))
+        .count()
+        > 50
+}
+
+#[test]
+fn one_interrupt_ends_the_run_in_good_order() {
+    let out = tempfile::tempdir().unwrap();
+    let mut child = start(out.path());
+    wait_until("clients work", || clients_work(out.path()));
+    interrupt(&child);
+    let code = child.wait().unwrap().code();
+    assert!(matches!(code, Some(0..=2)), "{code:?}");
+    let run = latest(out.path());
+    assert_eq!(nemesis(&run, "interrupted").len(), 1);
+    assert!(
+        events(&run).iter().any(|e| e["final"] == true),
+        "the final reads were taken"
+    );
+    assert!(run.join("report.html").exists());
+}
+
+#[test]
+fn a_second_interrupt_stops_at_once_and_leaves_nothing() {
+    let out = tempfile::tempdir().unwrap();
+    let marker = out
+        .path()
+        .file_name()
+        .unwrap()
+        .to_string_lossy()
+        .into_owned();
+    let mut child = start(out.path());
+    wait_until("clients work", || clients_work(out.path()));
+    interrupt(&child);
+    std::thread::sleep(Duration::from_millis(20));
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(255));
+    wait_until("every process is gone", || processes_of(&marker).is_empty());
+}
+
+#[test]
+fn a_full_disk_is_one_line_and_no_panic() {
+    // A tmpfs of our own, in a mount namespace of our own.
+    let out = tempfile::tempdir().unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=300k none {0} && {SCHISM} run --out {0} --time-limit 20s --rate 2000 --nodes 3 --workload set --nemesis none --quiet",
+        out.path().display()
+    );
+    let output = Command::new("unshare")
+        .args(["-U", "-r", "-m", "sh", "-c", &script])
+        .output()
+        .unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(255), "{said}");
+    assert!(
+        said.contains("No space left") && !said.contains("panicked"),
+        "{said}"
+    );
+}
