@@ -3,20 +3,22 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
+# Where rustup puts cargo, when it has just been installed.
+export PATH := $(PATH):$(HOME)/.cargo/bin
 CASES ?= 1000000
 # What a run needs, and what the tests need besides.
-RUN_PACKAGES := iproute2 iptables
-TEST_PACKAGES := libfaketime
+RUN_PACKAGES := gcc libc6-dev iproute2 iptables
+TEST_PACKAGES := libfaketime procps
 
 .PHONY: help run test lint bench fuzz clean build packages test-packages toolchain
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-8s %s\n", $$1, $$2}'
 
-run: packages build ## Build, then the two: one that must find a loss, one that must find none
+run: build ## Build, then the two: one that must find a loss, one that must find none
 	@./scripts/first-look
 
-test: toolchain packages test-packages ## Everything that CI runs
+test: packages test-packages toolchain ## Everything that CI runs
 	@./scripts/all-tests
 
 lint: toolchain ## Format, clippy and documentation
@@ -24,8 +26,8 @@ lint: toolchain ## Format, clippy and documentation
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
-bench: packages build ## Speed of the harness and of the checkers, with the limits they must reach
-	$(CARGO) bench --workspace --locked
+bench: build ## Speed of the harness, with the limits that it must reach
+	$(CARGO) bench --locked --package schism --bench driver
 
 fuzz: toolchain ## Throw random bytes and random histories at the readers; CASES=N for each property
 	PROPTEST_CASES=$(CASES) $(CARGO) test --release --locked --package schism-history --test fuzz -- --nocapture
@@ -34,7 +36,7 @@ clean: ## Remove what was built, and every run under results/
 	$(CARGO) clean
 	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
 
-build: toolchain
+build: packages toolchain
 	$(CARGO) build --release --locked --package schism
 
 packages:

@@ -78,6 +78,9 @@ pub enum CheckError {
     },
 }
 
+/// The properties that every verdict has in fields of their own; they stand among the others only when named.
+const SAID_APART: [&str; 2] = ["meaningful", "stats"];
+
 /// Checks the `named` properties, or all that fit. `deciding` are those that make the verdict; when it is empty, all that are
 /// checked do. A named one that does not fit is an error; a deciding one that was not named and does not fit is `unknown`.
 pub fn check(
@@ -108,7 +111,7 @@ pub fn check(
         None => properties()
             .iter()
             .copied()
-            .filter(|p| p.fits(&prepared))
+            .filter(|p| !SAID_APART.contains(&p.name()) && p.fits(&prepared))
             .collect(),
     };
     let mut results = BTreeMap::new();

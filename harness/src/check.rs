@@ -1,6 +1,5 @@
 //! From a history on disk to a verdict: reads the run's folder, lends the checkers a clock, merges in what is the harness's own.
 
-use crate::spec::Resolved;
 use crate::store::Run;
 use anyhow::Result;
 use schism_checkers::verdict::{Outcome, Verdict};
@@ -17,14 +16,9 @@ pub const MEMORY_LIMIT: u64 = 2 << 30;
 /// Checks a recorded run by what its spec says; writes `results.json`.
 pub fn run(run: &Run) -> Result<Verdict> {
     let spec = run.spec()?;
-    let verdict = history(&run.history()?, None, &deciding(&spec))?;
+    let verdict = history(&run.history()?, None, &spec.deciding())?;
     run.write_verdict(&verdict)?;
     Ok(verdict)
-}
-
-/// The properties that decide a run.
-fn deciding(spec: &Resolved) -> Vec<String> {
-    spec.deciding()
 }
 
 /// Checks a history: the named properties, or those that fit.

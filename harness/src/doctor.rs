@@ -299,27 +299,40 @@ fn links_mend() -> String {
     }
 }
 
-/// The command for what forbids namespaces here.
+/// The command for what forbids namespaces here: the kernel's own switch, and the flags of the container that we are in.
 fn namespaces_mend() -> String {
-    if let Some(flags) = container_flags() {
-        return flags;
+    let is = |(file, value, _): &&(&str, &str, &str)| {
+        fs::read_to_string(file).is_ok_and(|text| text.trim() == *value)
+    };
+    let switch = SWITCHES
+        .iter()
+        .find(is)
+        .map(|(.., command)| format!("{command} (as root)"));
+    let mends: Vec<String> = switch.into_iter().chain(container_flags()).collect();
+    if mends.is_empty() {
+        return "run as root, or on a kernel with CONFIG_USER_NS and CONFIG_NET_NS".to_owned();
     }
-    let is =
-        |file: &str, value: &str| fs::read_to_string(file).is_ok_and(|text| text.trim() == value);
-    let command = if is(
+    mends.join("; and ")
+}
+
+/// What forbids user namespaces: the file, the value that does, and the command that mends it.
+const SWITCHES: [(&str, &str, &str); 3] = [
+    (
+        "/proc/sys/user/max_user_namespaces",
+        "0",
+        "sysctl -w user.max_user_namespaces=10000",
+    ),
+    (
+        "/proc/sys/kernel/unprivileged_userns_clone",
+        "0",
+        "sysctl -w kernel.unprivileged_userns_clone=1",
+    ),
+    (
         "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
         "1",
-    ) {
-        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
-    } else if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
-        "sysctl -w kernel.unprivileged_userns_clone=1"
-    } else if is("/proc/sys/user/max_user_namespaces", "0") {
-        "sysctl -w user.max_user_namespaces=10000"
-    } else {
-        return "run as root, or on a kernel with CONFIG_USER_NS and CONFIG_NET_NS".to_owned();
-    };
-    format!("{command} (as root; or run schism as root)")
-}
+        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+    ),
+];
 
 /// What a container's engine must be told, when we are in one.
 fn container_flags() -> Option<String> {

@@ -202,6 +202,7 @@ fn the_arena_says_how_long_it_took() {
     );
 }
 
+/// The seed fixes faults, operations and when each client begins; later operations wait for the answers before them.
 #[test]
 fn one_seed_gives_one_schedule_of_faults_and_operations() {
     let out = tempfile::tempdir().unwrap();
@@ -225,16 +226,12 @@ fn one_seed_gives_one_schedule_of_faults_and_operations() {
             .map(|l| serde_json::from_str(l).unwrap())
             .collect();
         let (faults, ops): (Vec<_>, Vec<_>) = lines.into_iter().partition(|l| l["fault"].is_u64());
-        let first: Vec<_> = (0..10)
-            .map(|w| {
-                ops.iter()
-                    .filter(|o| o["worker"] == w)
-                    .take(3)
-                    .cloned()
-                    .collect::<Vec<_>>()
-            })
+        let of = |worker: u64| ops.iter().filter(move |op| op["worker"] == worker);
+        let begins: Vec<_> = (0..10).map(|w| of(w).next().cloned()).collect();
+        let values: Vec<Vec<_>> = (0..10)
+            .map(|w| of(w).take(5).map(|op| op["value"].clone()).collect())
             .collect();
-        (faults, first)
+        (faults, begins, values)
     };
     assert_eq!(plan(), plan());
 }

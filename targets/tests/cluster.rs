@@ -196,7 +196,7 @@ async fn bad_requests_get_a_reason() {
     let base = format!("http://{}", cluster.nodes[0].address);
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let long = format!("/kv/{}", "k".repeat(600));
-    let large = format!("{{\"value\":\"{}\"}}", "x".repeat(2 << 20));
+    let large = format!("{{\"value\":\"{}\"}}", "x".repeat(1 << 20));
     let cases: [(&str, &str, &str, u16, &str); 13] = [
         ("PUT", "/kv/x", "{", 400, kind::BAD_REQUEST),
         ("PUT", "/kv/x", "{}", 400, kind::BAD_REQUEST),

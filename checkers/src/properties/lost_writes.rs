@@ -9,8 +9,9 @@ use crate::findings::{Findings, anomaly};
 use crate::intern::Interner;
 use crate::verdict::PropertyResult;
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
-use schism_history::{Op, Outcome, Time};
+use schism_history::{NodeId, Op, Outcome, Time};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// The property.
 pub(super) struct LostWrites;
@@ -180,7 +181,7 @@ impl<'p, 'r> Key<'p, 'r> {
             .and_then(Value::as_array)
             .map(Vec::as_slice)
             .unwrap_or_default();
-        let mut here = std::collections::BTreeSet::new();
+        let mut here = BTreeSet::new();
         for value in values {
             let number = self.values.intern(value);
             let element = self.element(value);
@@ -242,11 +243,8 @@ impl<'p, 'r> Key<'p, 'r> {
 
     fn lost(&self, value: &Value, add: &Op<'_>, after: &[usize]) -> crate::verdict::Anomaly {
         let reads: Vec<&Op<'_>> = after.iter().map(|&i| self.reads[i]).collect();
-        let nodes: Vec<String> = reads
-            .iter()
-            .filter_map(|op| words::node(op))
-            .map(ToString::to_string)
-            .collect();
+        let nodes: BTreeSet<&NodeId> = reads.iter().filter_map(|op| words::node(op)).collect();
+        let nodes: Vec<String> = nodes.into_iter().map(ToString::to_string).collect();
         let by = match nodes.len() {
             0 => String::new(),
             1..=5 => format!(" ({})", words::list(&nodes)),

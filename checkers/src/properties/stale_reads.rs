@@ -2,7 +2,7 @@
 //!
 //! A read of A is stale when some write B was invoked after A had surely taken effect and acknowledged before the read began: then A, B
 //! and the read stand in this order in every explanation. A has surely taken effect by the earliest finish of its own write and of the reads
-//! that returned it (`shared` definition of the zone: Gibbons and Korach 1997), so a fresh read is never blamed for another read's
+//! that returned it (the zone of Gibbons and Korach 1997), so a fresh read is never blamed for another read's
 //! staleness. Both figures are lower bounds: versions are the acknowledged writes that lie wholly between; milliseconds
 //! count from the earliest such acknowledgement to the read's start. A read that overlaps its write, or returns what nobody wrote, is
 //! for `linearizable` to judge.
