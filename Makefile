@@ -26,8 +26,9 @@ lint: toolchain ## Format, clippy and documentation
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
-bench: build ## Speed of the harness, with the limits that it must reach
+bench: build ## Speed of the harness and of the checkers, with the limits that they must reach
 	$(CARGO) bench --locked --package schism --bench driver
+	$(CARGO) bench --locked --package schism-checkers --bench registers
 
 fuzz: toolchain ## Throw random bytes and random histories at the readers; CASES=N for each property
 	PROPTEST_CASES=$(CASES) $(CARGO) test --release --locked --package schism-history --test fuzz -- --nocapture

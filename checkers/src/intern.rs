@@ -6,10 +6,10 @@ use crate::fixed::FixedMap;
 use serde_json::Value;
 
 /// A value's number, dense from 0 in the order of first sight.
-pub(crate) type Val = u32;
+pub type Val = u32;
 
 /// The value of a register that was never written, or deleted: JSON null.
-pub(crate) const ABSENT: Val = 0;
+pub const ABSENT: Val = 0;
 
 /// Gives each distinct value a number.
 #[derive(Debug, Clone)]

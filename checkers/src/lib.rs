@@ -23,13 +23,15 @@ mod fault;
 mod findings;
 mod fixed;
 mod intern;
-mod linearize;
+pub mod linearize;
 mod order;
 mod prepared;
 mod properties;
-mod register;
+pub mod register;
+mod search;
 pub mod verdict;
 mod words;
+mod zones;
 
 pub use budget::Budget;
 pub use fault::{Driver, Fault, Phase};

@@ -69,7 +69,7 @@ impl Guarantee {
     fn all_pairs(&self, history: &Prepared<'_>, register: &Register<'_>) -> Vec<Pair> {
         let mut sessions: BTreeMap<u64, Vec<RegisterOp>> = BTreeMap::new();
         for op in &register.ops {
-            if let Some(session) = history.ops[op.place].session() {
+            if let Some(session) = history.op(op).session() {
                 sessions.entry(session).or_default().push(*op);
             }
         }
@@ -88,7 +88,7 @@ impl Guarantee {
         register: &Register<'_>,
         pair: &Pair,
     ) -> Anomaly {
-        let noun = |op: &RegisterOp| words::noun(&history.ops[op.place]);
+        let noun = |op: &RegisterOp| words::noun(history.op(op));
         let value = |v: Val| words::value(register.values.value(v));
         let message = format!(
             "{} of {} came after {}, and yet {} was written before {} by the only session that writes it.",
@@ -110,7 +110,7 @@ impl Guarantee {
         register: &Register<'_>,
         cycle: &[Step],
     ) -> Anomaly {
-        let noun = |op: &RegisterOp| words::noun(&history.ops[op.place]);
+        let noun = |op: &RegisterOp| words::noun(history.op(op));
         let value = |v: Val| words::value(register.values.value(v));
         let why: Vec<String> = cycle
             .iter()
@@ -136,7 +136,7 @@ impl Guarantee {
             Step::Seen(pair) => Some(pair),
             Step::Initial(_) => None,
         });
-        let mut places: Vec<usize> = pairs
+        let mut places: Vec<u32> = pairs
             .clone()
             .flat_map(|p| [p.first.place, p.second.place])
             .collect();
@@ -149,23 +149,20 @@ impl Guarantee {
         &self,
         history: &Prepared<'_>,
         keyed: &Keyed<'_>,
-        mut places: Vec<usize>,
+        mut places: Vec<u32>,
         message: String,
     ) -> Anomaly {
         places.sort_unstable();
         places.dedup();
         let operations = places
             .into_iter()
-            .map(|place| history.ops[place].index())
+            .map(|place| history.ops[place as usize].index())
             .collect();
         anomaly(self.name, operations, message, self.mend).with("key", words::key(keyed.key))
     }
 }
 
-fn writes_of<'a>(
-    register: &'a Register<'_>,
-    values: &'a [Val],
-) -> impl Iterator<Item = usize> + 'a {
+fn writes_of<'a>(register: &'a Register<'_>, values: &'a [Val]) -> impl Iterator<Item = u32> + 'a {
     let writes = register
         .ops
         .iter()
@@ -184,7 +181,7 @@ fn ranks(history: &Prepared<'_>, register: &Register<'_>) -> Option<Vec<u64>> {
             .iter()
             .filter(|op| op.action.writes().is_some()),
     ) {
-        let session = history.ops[op.place].session();
+        let session = history.op(op).session();
         if session.is_none()
             || *writer.get_or_insert(session) != session
             || last_end.is_some_and(|end| end >= op.start)

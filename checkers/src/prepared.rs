@@ -1,6 +1,7 @@
 //! A history made ready once for all properties: operations paired, keys sorted by what lives there, faults and phases parsed.
 
 use crate::fault::{self, Driver, Fault, Phase};
+use crate::register::RegisterOp;
 use schism_history::{History, Key, Op, Time};
 use std::collections::BTreeMap;
 
@@ -53,6 +54,11 @@ impl<'h> Prepared<'h> {
             faults: fault::faults(history),
             driver: fault::driver(history),
         }
+    }
+
+    /// The operation behind one on a register.
+    pub(crate) fn op(&self, op: &RegisterOp) -> &Op<'h> {
+        &self.ops[op.place as usize]
     }
 
     /// The keys of one shape.

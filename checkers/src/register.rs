@@ -4,14 +4,15 @@
 //! an answer of the system. A definitely failed compare-and-set says something only if its error is `precondition`: then the
 //! register differed from the expected value at some moment of its interval.
 
-use crate::intern::{Interner, Val};
+use crate::intern::Interner;
+pub use crate::intern::{ABSENT, Val};
 use crate::{Keyed, Prepared};
 use schism_history::{Op, Outcome, Time};
 use serde_json::Value;
 
 /// What an operation does to a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
+pub enum Action {
     /// It returned this value.
     Read(Val),
     /// It puts this value there.
@@ -24,7 +25,7 @@ pub(crate) enum Action {
 
 impl Action {
     /// The value that it puts there.
-    pub(crate) fn writes(self) -> Option<Val> {
+    pub fn writes(self) -> Option<Val> {
         match self {
             Self::Write(v) | Self::Cas(_, v) => Some(v),
             Self::Read(_) | Self::Refused(_) => None,
@@ -32,7 +33,7 @@ impl Action {
     }
 
     /// The value that must be there for it.
-    pub(crate) fn needs(self) -> Option<Val> {
+    pub fn needs(self) -> Option<Val> {
         match self {
             Self::Read(v) | Self::Cas(v, _) => Some(v),
             Self::Write(_) | Self::Refused(_) => None,
@@ -42,18 +43,20 @@ impl Action {
 
 /// One operation on a register: a closed interval of nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RegisterOp {
-    pub(crate) action: Action,
-    pub(crate) start: Time,
+pub struct RegisterOp {
+    /// What it does.
+    pub action: Action,
+    /// Its invocation.
+    pub start: Time,
     /// Infinity where the outcome is unknown.
-    pub(crate) end: Time,
-    /// Its place in [`Prepared::ops`].
-    pub(crate) place: usize,
+    pub end: Time,
+    /// Its name: its place in [`Prepared::ops`].
+    pub place: u32,
 }
 
 impl RegisterOp {
     /// Whether it surely happened; else it may have, at any time after its start.
-    pub(crate) fn certain(&self) -> bool {
+    pub fn certain(&self) -> bool {
         !self.end.is_infinite()
     }
 }
@@ -82,7 +85,7 @@ impl<'p> Register<'p> {
                     action,
                     start: op.start(),
                     end: op.end(),
-                    place,
+                    place: place as u32,
                 }),
                 Ok(None) => {}
                 Err(why) => register.strange = register.strange.take().or(Some(why)),

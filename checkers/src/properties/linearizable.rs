@@ -5,8 +5,9 @@
 //! itself: a write is only left out together with those who saw its value, so that what is left still needs no other operation.
 
 use crate::findings::{Findings, anomaly};
-use crate::linearize::{Found, linearize};
+use crate::linearize::{Linearization, linearize};
 use crate::register::{Action, Register, RegisterOp};
+use crate::search::{Found, search};
 use crate::verdict::{Anomaly, PropertyResult};
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
 use schism_history::Time;
@@ -39,11 +40,14 @@ impl Property for Linearizable {
             }
             findings.checked(register.ops.len());
             match linearize(&register.ops, register.values.len(), budget) {
-                Found::Order(_) => {}
-                Found::Nothing => findings.violate(|| explain(history, keyed, &register, budget)),
-                Found::OutOf(what, place) => findings.doubt(|| {
+                Linearization::Exists => {}
+                Linearization::Impossible(places) => {
+                    findings.violate(|| explain(history, keyed, &register, &places, budget));
+                }
+
+                Linearization::OutOf(what, place) => findings.doubt(|| {
                     let at = register.ops.get(place).map_or_else(String::new, |op| {
-                        format!(", at {}", words::noun(&history.ops[op.place]))
+                        format!(", at {}", words::noun(history.op(op)))
                     });
                     format!(
                         "{}: the search ran out of {what}{at}",
@@ -56,14 +60,22 @@ impl Property for Linearizable {
     }
 }
 
+/// `places` are known to be a violation by themselves; none: all of them together are.
 fn explain(
     history: &Prepared<'_>,
     keyed: &Keyed<'_>,
     register: &Register<'_>,
+    places: &[usize],
     budget: &Budget<'_>,
 ) -> Anomaly {
-    let core = minimal(&register.ops, register.values.len(), budget);
-    let noun = |op: &RegisterOp| words::noun(&history.ops[op.place]);
+    let alone: Vec<RegisterOp> = places.iter().map(|place| register.ops[*place]).collect();
+    let suspects = if alone.is_empty() {
+        &register.ops
+    } else {
+        &alone
+    };
+    let core = minimal(suspects, register.values.len(), budget);
+    let noun = |op: &RegisterOp| words::noun(history.op(op));
     let said: Vec<String> = core.iter().map(noun).collect();
     let key = words::key(keyed.key);
     let message = match core.as_slice() {
@@ -78,10 +90,7 @@ fn explain(
             words::list(&said)
         ),
     };
-    let mut operations: Vec<u64> = core
-        .iter()
-        .map(|op| history.ops[op.place].index())
-        .collect();
+    let mut operations: Vec<u64> = core.iter().map(|op| history.op(op).index()).collect();
     operations.sort_unstable();
     anomaly("not-linearizable", operations, message, MEND).with("key", key)
 }
@@ -89,7 +98,7 @@ fn explain(
 /// A smallest set of operations, as far as leaving out one group after another finds it, that no order explains.
 fn minimal(ops: &[RegisterOp], values: usize, budget: &Budget<'_>) -> Vec<RegisterOp> {
     let fails = |ops: &[RegisterOp]| {
-        !budget.is_exhausted() && linearize(ops, values, budget) == Found::Nothing
+        !budget.is_exhausted() && search(ops, values, budget) == Found::Nothing
     };
     let mut core = failing_prefix(ops, &fails);
     // Refused compare-and-sets depend on which writes happened between, so writes may only be left out when there are none.

@@ -48,7 +48,7 @@ impl Property for StaleReads {
                 findings.doubt(|| {
                     format!(
                         "nobody had written what {} returned",
-                        words::noun(&history.ops[read.place])
+                        words::noun(history.op(&read))
                     )
                 });
             }
@@ -231,11 +231,8 @@ impl Replaced {
 }
 
 fn said(history: &Prepared<'_>, keyed: &Keyed<'_>, stale: &Stale) -> crate::verdict::Anomaly {
-    let (read, newer) = (
-        &history.ops[stale.read.place],
-        &history.ops[stale.newer.place],
-    );
-    let old = stale.of.map(|of| &history.ops[of.place]);
+    let (read, newer) = (history.op(&stale.read), history.op(&stale.newer));
+    let old = stale.of.map(|of| history.op(&of));
     let value = words::value(read.result().unwrap_or(&serde_json::Value::Null));
     let behind = words::span(newer.end(), read.start());
     let message = format!(
