@@ -476,7 +476,7 @@ mod tests {
         let (mut value, mut next) = (ABSENT, 1);
         let mut ops = Vec::new();
         for place in 0..n {
-            let at = 20 + 4 * place as u64;
+            let at = 20 + 4 * u64::from(place);
             let (before, after) = (
                 rng.random_range(0..=spread * 2),
                 rng.random_range(0..=spread * 2),

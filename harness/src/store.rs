@@ -242,7 +242,7 @@ fn last_event(path: &Path) -> Result<Option<Event>> {
     Ok(text
         .lines()
         .last()
-        .and_then(|line| serde_json::from_str(line).ok()))
+        .and_then(|line| jsonl::parse_event(line).ok()))
 }
 
 fn tail(path: &Path) -> std::io::Result<(String, bool)> {

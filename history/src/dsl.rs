@@ -121,7 +121,7 @@ fn attribute(invoke: &mut Event, completion: &mut Event, word: &str) -> Result<(
             "final" => (invoke.is_final, completion.is_final) = (true, true),
             other => return Err(format!("unknown word {other:?}")),
         },
-        Some(("node", node)) => completion.node = Some(NodeId(node.to_owned())),
+        Some(("node", node)) => completion.node = Some(NodeId(node.into())),
         Some(("term", term)) => completion.term = Some(number(term)?),
         Some(("version", version)) => completion.version = Some(number(version)?),
         Some(("session", session)) => {
@@ -129,10 +129,10 @@ fn attribute(invoke: &mut Event, completion: &mut Event, word: &str) -> Result<(
             (invoke.session, completion.session) = (session, session);
         }
         Some(("error", kind)) => {
-            completion.error = Some(OpError {
+            completion.error = Some(Box::new(OpError {
                 kind: kind.to_owned(),
                 message: String::new(),
-            });
+            }));
         }
         Some((other, _)) => return Err(format!("unknown attribute {other:?}")),
     }

@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
-/// The name of a node, such as `n1`.
+/// The name of a node, such as `n1`; shared, for every answer names one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct NodeId(pub String);
+pub struct NodeId(pub Arc<str>);
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,8 +19,8 @@ impl fmt::Display for NodeId {
 }
 
 /// Who acts: one logical client with one operation in flight, or the nemesis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Value", into = "Value")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(into = "Value")]
 pub enum Process {
     /// A logical client. Retired after an `info`: its client goes on under a new number.
     Client(u64),
@@ -32,23 +33,6 @@ impl From<Process> for Value {
         match process {
             Process::Client(n) => n.into(),
             Process::Nemesis => "nemesis".into(),
-        }
-    }
-}
-
-impl TryFrom<Value> for Process {
-    type Error = String;
-
-    fn try_from(value: Value) -> Result<Self, String> {
-        match &value {
-            Value::String(s) if s == "nemesis" => Ok(Self::Nemesis),
-            Value::Number(n) => n
-                .as_u64()
-                .map(Self::Client)
-                .ok_or_else(|| format!("process {n} is not a whole number from 0")),
-            other => Err(format!(
-                "process must be a whole number or \"nemesis\", not {other}"
-            )),
         }
     }
 }
@@ -83,7 +67,7 @@ pub enum Key {
     /// A numbered key.
     Number(i64),
     /// A named key.
-    Name(String),
+    Name(Arc<str>),
 }
 
 impl fmt::Display for Key {
@@ -97,7 +81,7 @@ impl fmt::Display for Key {
 
 impl From<&str> for Key {
     fn from(name: &str) -> Self {
-        Self::Name(name.to_owned())
+        Self::Name(name.into())
     }
 }
 
@@ -112,14 +96,11 @@ pub struct OpError {
 }
 
 /// One line of a history.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
     /// The order in the file, from 0. Input may leave it out.
-    #[serde(default)]
     pub index: u64,
     /// When the controller saw it. Input may leave it out: then the line number stands in.
-    #[serde(default = "unset")]
     pub time: Time,
     /// Who.
     pub process: Process,
@@ -129,37 +110,32 @@ pub struct Event {
     /// The operation's function: `read`, `write`, `add`, `partition`, ...
     pub f: Cow<'static, str>,
     /// The key, where the operation has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
     /// The argument (invocations) or the result (completions).
-    #[serde(default)]
     pub value: Value,
     /// The node that answered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeId>,
     /// The leader's term in which the node answered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub term: Option<u64>,
     /// The session, where it is not the process.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<u64>,
     /// Why it failed, or why nobody knows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<OpError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Box<OpError>>,
     /// Whether this is a final read: after the last heal, local to one replica.
-    #[serde(rename = "final", default, skip_serializing_if = "is_false")]
+    #[serde(rename = "final", skip_serializing_if = "is_false")]
     pub is_final: bool,
     /// What the server said of its own version; a checker may explain with it and never trusts it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
 }
 
 /// Stands for a missing time until the reader puts the line number there.
 pub(crate) const UNSET: Time = Time::INFINITY;
-
-fn unset() -> Time {
-    UNSET
-}
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
@@ -197,6 +173,6 @@ impl Event {
 
     /// The kind of its error, where it has one.
     pub fn error_kind(&self) -> Option<&str> {
-        self.error.as_ref().map(|e| e.kind.as_str())
+        self.error.as_deref().map(|e| e.kind.as_str())
     }
 }

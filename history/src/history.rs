@@ -1,8 +1,8 @@
 //! A whole history in memory, and its pairing into operations.
 
+use crate::by_process::ByProcess;
 use crate::event::UNSET;
 use crate::{Event, EventKind, Op, Process, Time};
-use std::collections::HashMap;
 
 /// Every event of a run, in the order in which the controller saw them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -109,13 +109,13 @@ impl History {
             Open(u64),
             Retired(u64),
         }
-        let mut states: HashMap<u64, State> = HashMap::new();
+        let mut states: ByProcess<State> = ByProcess::new();
         for event in &self.events {
             let Process::Client(number) = event.process else {
                 continue;
             };
             let (index, process) = (event.index, event.process);
-            match (event.kind, states.get(&number).copied()) {
+            match (event.kind, states.get(number).copied()) {
                 (EventKind::Invoke, None) => {
                     states.insert(number, State::Open(index));
                 }
@@ -147,7 +147,7 @@ impl History {
                     if kind == EventKind::Info {
                         states.insert(number, State::Retired(open));
                     } else {
-                        states.remove(&number);
+                        states.remove(number);
                     }
                 }
                 (_, None | Some(State::Retired(_))) => {
@@ -161,15 +161,18 @@ impl History {
     /// The clients' operations, ordered by invocation.
     pub fn ops(&self) -> Vec<Op<'_>> {
         let mut ops: Vec<Op<'_>> = Vec::with_capacity(self.events.len() / 2);
-        let mut open: HashMap<Process, usize> = HashMap::new();
-        for event in self.events.iter().filter(|e| e.process != Process::Nemesis) {
+        let mut open: ByProcess<usize> = ByProcess::new();
+        for event in &self.events {
+            let Process::Client(process) = event.process else {
+                continue;
+            };
             if event.kind == EventKind::Invoke {
-                open.insert(event.process, ops.len());
+                open.insert(process, ops.len());
                 ops.push(Op {
                     invoke: event,
                     completion: None,
                 });
-            } else if let Some(at) = open.remove(&event.process) {
+            } else if let Some(at) = open.remove(process) {
                 ops[at].completion = Some(event);
             }
         }

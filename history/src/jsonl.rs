@@ -3,6 +3,8 @@
 //! The first line may be a header, `{"format":"schism-history","version":1}`. A last line without its newline is torn: the writer was
 //! stopped in the middle of it. It is left out and reported; anything else that is malformed is an [`Error`] with line and column.
 
+use crate::fast;
+use crate::line::{self, Names};
 use crate::{Event, History, Malformed, Torn};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Write};
@@ -52,6 +54,7 @@ const EXAMPLE: &str =
 pub fn read(mut input: impl BufRead) -> Result<History, Error> {
     let mut events = Vec::new();
     let mut torn = None;
+    let mut names = Names::default();
     let mut line = Vec::new();
     let mut number = 0;
     loop {
@@ -71,15 +74,23 @@ pub fn read(mut input: impl BufRead) -> Result<History, Error> {
         if line.iter().all(u8::is_ascii_whitespace) || (number == 1 && is_header(&line)?) {
             continue;
         }
-        events.push(parse_line(&line, number)?);
+        events.push(parse_line(&line, number, &mut names)?);
     }
     let mut history = History::new(events)?;
     history.torn = torn;
     Ok(history)
 }
 
-fn parse_line(line: &[u8], number: u64) -> Result<Event, Error> {
-    serde_json::from_slice(line).map_err(|e| Error::Line {
+/// Reads one event, where a line is all there is.
+pub fn parse_event(line: &str) -> Result<Event, Error> {
+    parse_line(line.as_bytes(), 1, &mut Names::default())
+}
+
+fn parse_line(line: &[u8], number: u64, names: &mut Names) -> Result<Event, Error> {
+    if let Some(event) = fast::parse(line, names) {
+        return Ok(event);
+    }
+    line::parse(line, names).map_err(|e| Error::Line {
         line: number,
         column: e.column() as u64,
         message: without_position(&e),

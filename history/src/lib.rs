@@ -16,10 +16,13 @@
 //! assert!(ops[0].precedes(&ops[1]));
 //! ```
 
+mod by_process;
 pub mod dsl;
 mod event;
+mod fast;
 mod history;
 pub mod jsonl;
+mod line;
 mod op;
 mod time;
 

@@ -17,7 +17,7 @@ fn value() -> impl Strategy<Value = Value> {
 
 fn event() -> impl Strategy<Value = Event> {
     let optional = (
-        proptest::option::of(any::<String>().prop_map(Key::Name)),
+        proptest::option::of(any::<String>().prop_map(|k| Key::Name(k.into()))),
         proptest::option::of("n[0-9]"),
         proptest::option::of(any::<u64>()),
         proptest::option::of((any::<String>(), any::<String>())),
@@ -33,9 +33,9 @@ fn event() -> impl Strategy<Value = Event> {
             ][usize::from(kind)];
             let mut event = Event::new(Time(time), Process::Client(0), kind, "write", value);
             event.key = key;
-            event.node = node.map(NodeId);
+            event.node = node.map(|node| NodeId(node.into()));
             event.term = term;
-            event.error = error.map(|(kind, message)| OpError { kind, message });
+            event.error = error.map(|(kind, message)| Box::new(OpError { kind, message }));
             event.is_final = last;
             event
         },

@@ -81,7 +81,7 @@ impl Completion {
                     "read" | "generate" => answer.value,
                     _ => invocation.value.clone(),
                 },
-                node: Some(NodeId(answer.node)),
+                node: Some(NodeId(answer.node.into())),
                 term: answer.term,
                 version: answer.version,
                 error: None,
@@ -93,7 +93,7 @@ impl Completion {
                     EventKind::Info
                 },
                 value: invocation.value.clone(),
-                node: error.node.map(NodeId),
+                node: error.node.map(|node| NodeId(node.into())),
                 term: None,
                 version: None,
                 error: Some(OpError {
@@ -111,7 +111,7 @@ impl Completion {
         event.node = self.node;
         event.term = self.term;
         event.version = self.version;
-        event.error = self.error;
+        event.error = self.error.map(Box::new);
         event
     }
 }

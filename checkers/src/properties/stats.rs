@@ -28,7 +28,7 @@ impl Property for Stats {
     fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
         findings.checked(history.ops.len());
-        for (f, counts) in by(history, |op| op.f().to_owned()) {
+        for (f, counts) in by(history, Op::f) {
             if counts.ok == 0 {
                 findings.doubt(|| format!("no {f} succeeded, out of {}", counts.all()));
             }
@@ -67,7 +67,7 @@ impl Counts {
     }
 }
 
-fn by<K: Ord>(history: &Prepared<'_>, key: impl Fn(&Op<'_>) -> K) -> BTreeMap<K, Counts> {
+fn by<'h, K: Ord>(history: &Prepared<'h>, key: impl Fn(&Op<'h>) -> K) -> BTreeMap<K, Counts> {
     let mut groups: BTreeMap<K, Counts> = BTreeMap::new();
     for op in &history.ops {
         groups.entry(key(op)).or_default().add(op.outcome());
@@ -79,8 +79,8 @@ fn by<K: Ord>(history: &Prepared<'_>, key: impl Fn(&Op<'_>) -> K) -> BTreeMap<K,
 pub(crate) fn table(history: &Prepared<'_>) -> Value {
     let mut all = Counts::default();
     history.ops.iter().for_each(|op| all.add(op.outcome()));
-    let functions = by(history, |op| op.f().to_owned());
-    let functions: BTreeMap<String, Value> = functions
+    let functions = by(history, Op::f);
+    let functions: BTreeMap<&str, Value> = functions
         .into_iter()
         .map(|(f, c)| (f, c.to_json()))
         .collect();
