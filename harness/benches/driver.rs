@@ -34,7 +34,7 @@ fn noop() -> anyhow::Result<f64> {
         .enable_all()
         .build()?;
     let register = workload("register").expect("there is a register workload");
-    let options = schism_workloads::registry::resolve(register, &Default::default())?;
+    let options = schism_workloads::registry::resolve(register, &schism_workloads::Options::new())?;
     let (stop, stopped) = watch::channel(false);
     let begun = Instant::now();
     let workers: Vec<_> = (0..CLIENTS)

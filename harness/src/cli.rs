@@ -3,7 +3,7 @@
 use crate::exit;
 use crate::spec::{Binding, Spec};
 use crate::store::Run;
-use crate::{check, doctor, draw, list, run, store, summary};
+use crate::{check, convert, doctor, draw, list, run, store, summary};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -26,7 +26,7 @@ struct Cli {
 enum Command {
     /// One experiment, then its checks and its report
     Run(RunArgs),
-    /// Check a run's folder or a history.jsonl
+    /// Check a run's folder, a history.jsonl or a Jepsen history.edn
     Check(CheckArgs),
     /// Draw the report of a saved run, or of a bare history file, again
     Report(ReportArgs),
@@ -38,6 +38,13 @@ enum Command {
         /// As JSON
         #[arg(long)]
         json: bool,
+    },
+    /// A history into another format: .jsonl or Jepsen's .edn, by the ending of OUT
+    Convert {
+        /// A history in any format that `check` reads
+        from: PathBuf,
+        /// The file to write
+        to: PathBuf,
     },
     /// What this machine can do, and what mends the rest
     Doctor {
@@ -112,7 +119,7 @@ struct RunArgs {
 
 #[derive(Debug, Args)]
 struct CheckArgs {
-    /// A run's folder, or a history.jsonl
+    /// A run's folder, a history.jsonl, or a Jepsen history.edn
     path: PathBuf,
     /// A property to check; without any, those that fit
     #[arg(long = "property", value_name = "P")]
@@ -124,7 +131,7 @@ struct CheckArgs {
 
 #[derive(Debug, Args)]
 struct ReportArgs {
-    /// A run's folder, or a history.jsonl
+    /// A run's folder, a history.jsonl, or a Jepsen history.edn
     path: PathBuf,
     /// Where to write it; without, report.html of the run's folder, or stdout
     #[arg(long, value_name = "FILE")]
@@ -189,6 +196,7 @@ fn dispatch(command: Command) -> Result<i32, Failure> {
         Command::Check(args) => usage(check_path(&args)),
         Command::Report(args) => usage(report_path(&args)).map(|()| exit::PASS),
         Command::List { what, json } => harness(list::print(what, json)).map(|()| exit::PASS),
+        Command::Convert { from, to } => usage(convert::convert(&from, &to)).map(|()| exit::PASS),
         Command::Doctor { json } => harness(doctor::print(json)),
         Command::Node { args } => {
             let ended = schism_targets::server::main(&args);

@@ -7,6 +7,7 @@ pub mod arena;
 pub mod check;
 pub mod cli;
 pub mod cluster;
+pub mod convert;
 pub mod doctor;
 pub mod draw;
 pub mod drive;

@@ -192,7 +192,9 @@ pub fn writable(out: &Path) -> Result<()> {
 /// Reads a history file; errors name it.
 pub fn read_history(path: &Path) -> Result<History> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    jsonl::read(BufReader::with_capacity(1 << 20, file)).with_context(|| path.display().to_string())
+    let read = schism_history::format::read(BufReader::with_capacity(1 << 20, file));
+    read.map(|(history, _)| history)
+        .with_context(|| path.display().to_string())
 }
 
 fn fresh_folder(out: &Path, name: &str) -> Result<PathBuf> {

@@ -150,3 +150,39 @@ fn help_and_version_are_no_errors() {
         assert_eq!(schism(args).status.code(), Some(0), "{args:?}");
     }
 }
+
+#[test]
+fn a_history_survives_the_way_to_edn_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let stale = file(folder.path(), "stale.jsonl", STALE);
+    let edn = folder.path().join("stale.edn");
+    let back = folder.path().join("back.jsonl");
+    let convert = |from: &str, to: &Path| {
+        let output = schism(&["convert", from, to.to_str().unwrap()]);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    };
+    convert(&stale, &edn);
+    convert(edn.to_str().unwrap(), &back);
+    let text = fs::read_to_string(&back).unwrap();
+    assert_eq!(text.split_once('\n').unwrap().1, STALE);
+    // A Jepsen history is checked as it is.
+    let output = schism(&["check", edn.to_str().unwrap(), "--property", "stale-reads"]);
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    refused(&["convert", &stale, "history.csv"], ".edn");
+    let broken = file(
+        folder.path(),
+        "broken.edn",
+        "{:process 0, :type :begin, :f :read}\n",
+    );
+    refused(&["check", &broken], "line 1, column 1");
+}

@@ -138,7 +138,9 @@ fn a_registry_holds_what_its_folder_holds() {
 #[test]
 fn claims_are_properties() {
     for target in schism_targets::registry::targets() {
-        let options = target.resolve(&Default::default(), 5).unwrap();
+        let options = target
+            .resolve(&schism_targets::registry::Options::new(), 5)
+            .unwrap();
         for workload in schism_workloads::workloads() {
             for claim in workload.claims(&target.guarantees(&options)) {
                 assert!(

@@ -27,7 +27,7 @@ pub enum Error {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// A line is not an event.
-    #[error("line {line}, column {column}: {message}; expected one event, such as {EXAMPLE}")]
+    #[error("line {line}, column {column}: {message}; expected one event, such as {example}")]
     Line {
         /// From 1.
         line: u64,
@@ -35,6 +35,8 @@ pub enum Error {
         column: u64,
         /// What was wrong.
         message: String,
+        /// What would have been right.
+        example: &'static str,
     },
     /// The header names a format or version that this build does not know.
     #[error("line 1: this is {found}; this build reads {FORMAT} up to version {VERSION}")]
@@ -94,6 +96,7 @@ fn parse_line(line: &[u8], number: u64, names: &mut Names) -> Result<Event, Erro
         line: number,
         column: e.column() as u64,
         message: without_position(&e),
+        example: EXAMPLE,
     })
 }
 

@@ -18,15 +18,19 @@
 
 mod by_process;
 pub mod dsl;
+pub mod edn;
 mod event;
 mod fast;
+pub mod format;
 mod history;
+pub mod jepsen_log;
 pub mod jsonl;
 mod line;
 mod op;
 mod time;
 
 pub use event::{Event, EventKind, Key, NodeId, OpError, Process};
+pub use format::Format;
 pub use history::{History, Malformed, Torn};
 pub use op::{Op, Outcome};
 pub use time::Time;

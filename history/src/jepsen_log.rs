@@ -1,0 +1,117 @@
+//! Jepsen's log of operations, as the oldest published histories have it: `INFO  jepsen.util - 3\t:invoke\t:write\t4`, one a line.
+//!
+//! There are no times: the number of the line stands in. An unknown outcome has `:timed-out` in place of its value. A failed `cas` there means that the
+//! register differed from the expected value at some moment of its interval, which our histories say by the error kind `precondition`.
+
+use crate::edn;
+use crate::jsonl::Error;
+use crate::line::known;
+use crate::{Event, EventKind, History, OpError, Process, Time, Torn};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::io::BufRead;
+
+/// What every line begins with.
+pub const PREFIX: &str = "INFO  jepsen.util - ";
+const EXAMPLE: &str = "INFO  jepsen.util - 3\\t:invoke\\t:write\\t4";
+
+/// Reads a whole log.
+pub fn read(mut input: impl BufRead) -> Result<History, Error> {
+    let mut events = Vec::new();
+    let mut torn = None;
+    let mut line = String::new();
+    for number in 1.. {
+        line.clear();
+        let bytes = input.read_line(&mut line)? as u64;
+        if bytes == 0 {
+            break;
+        }
+        match parse(line.trim_end(), number) {
+            Ok(event) => events.push(event),
+            Err(_) if !line.ends_with('\n') => {
+                torn = Some(Torn {
+                    line: number,
+                    bytes,
+                });
+            }
+            Err(message) => {
+                return Err(Error::Line {
+                    line: number,
+                    column: 1,
+                    message,
+                    example: EXAMPLE,
+                });
+            }
+        }
+    }
+    let mut history = History::new(events)?;
+    history.torn = torn;
+    Ok(history)
+}
+
+fn parse(line: &str, number: u64) -> Result<Event, String> {
+    let fields: Vec<&str> = line
+        .strip_prefix(PREFIX)
+        .ok_or("this is no operation")?
+        .split('\t')
+        .collect();
+    let [process, kind, f, value] = fields.as_slice() else {
+        return Err("an operation has a process, a type, a function and a value".to_owned());
+    };
+    let process = process
+        .trim()
+        .parse()
+        .map_err(|_| format!("{process:?} is no process"))?;
+    let kind = match *kind {
+        ":invoke" => EventKind::Invoke,
+        ":ok" => EventKind::Ok,
+        ":fail" => EventKind::Fail,
+        ":info" => EventKind::Info,
+        other => return Err(format!("{other:?} is none of :invoke, :ok, :fail, :info")),
+    };
+    let f = f
+        .strip_prefix(':')
+        .ok_or_else(|| format!("{f:?} is no function"))?;
+    let f = known(f).map_or_else(|| Cow::Owned(f.to_owned()), Cow::Borrowed);
+    let reason = value.strip_prefix(':');
+    let value = if reason.is_some() {
+        Value::Null
+    } else {
+        edn::value(value)?
+    };
+    let mut event = Event::new(Time(number), Process::Client(process), kind, f, value);
+    let refused = (kind == EventKind::Fail && event.f == "cas").then_some("precondition");
+    event.error = reason.or(refused).map(|kind| {
+        Box::new(OpError {
+            kind: kind.to_owned(),
+            message: String::new(),
+        })
+    });
+    Ok(event)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Outcome;
+
+    #[test]
+    fn operations_are_read_and_their_lines_are_the_time() {
+        let text = "INFO  jepsen.util - 0\t:invoke\t:cas\t[1 2]\nINFO  jepsen.util - 1\t:invoke\t:read\tnil\n\
+                    INFO  jepsen.util - 0\t:fail\t:cas\t[1 2]\nINFO  jepsen.util - 1\t:info\t:read\t:timed-out\n";
+        let history = read(text.as_bytes()).unwrap();
+        let ops = history.ops();
+        assert_eq!(ops[0].argument(), &serde_json::json!([1, 2]));
+        assert_eq!(
+            ops[0].completion.unwrap().error_kind(),
+            Some("precondition")
+        );
+        assert_eq!((ops[1].outcome(), ops[1].start()), (Outcome::Info, Time(2)));
+        let torn = read(&text.as_bytes()[..text.len() - 12]).unwrap();
+        assert_eq!(torn.torn.map(|t| t.line), Some(4));
+        let error = read("INFO  jepsen.util - 0\t:invoke\n".as_bytes())
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("line 1"), "{error}");
+    }
+}
