@@ -78,8 +78,15 @@ impl Findings {
     }
 }
 
-/// An anomaly with its essentials.
-pub(crate) fn anomaly(name: &str, operations: Vec<u64>, message: String, mend: &str) -> Anomaly {
+/// An anomaly with its essentials; operations are put in order.
+pub(crate) fn anomaly(
+    name: &str,
+    mut operations: Vec<u64>,
+    message: String,
+    mend: &str,
+) -> Anomaly {
+    operations.sort_unstable();
+    operations.dedup();
     Anomaly {
         name: name.to_owned(),
         operations,

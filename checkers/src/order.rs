@@ -1,34 +1,37 @@
 //! Whether what sessions saw of a register, one thing after another, fits any order of its versions.
 //!
-//! Session guarantees (Terry et al. 1994; Viotti and Vukolic 2016) speak of an order of versions that no client sees. Where one
-//! session alone wrote the key, its own order is it. Else, with unique values, each pair that a session saw in turn says "this one is not
-//! newer than that one", and the pairs contradict each other iff a strongly connected component of them holds more than one value: then a
-//! shortest cycle is the proof. Real time is no order here (where the last write wins by a clock it is the wrong one), and
-//! neither is what the server says of its versions.
+//! Session guarantees (Terry et al. 1994; Viotti and Vukolic 2016) speak of an order of versions that no client sees. Each operation of a
+//! session that ended before another one of it began says "this version is not newer than that one"; so does the order of the writes where one
+//! session alone wrote the key; and the initial state comes first. These contradict each other iff a strongly connected component of
+//! them holds more than one value (values being unique): then a shortest cycle is the proof. Real time is no order here (where the
+//! last write wins by a clock it is the wrong one), and neither is what the server says of its versions.
+//!
+//! "Everything before this" would be quadratic as edges: each session's versions run along a chain of helping nodes ([`Graph::chain`]), which
+//! stand for "the newest so far".
 
 use crate::findings::{Findings, anomaly};
 use crate::intern::{ABSENT, Val};
-use crate::register::{Register, RegisterOp};
+use crate::register::{Action, Register, RegisterOp};
 use crate::verdict::Anomaly;
 use crate::{Keyed, Prepared, Shape, words};
-use std::collections::{BTreeMap, VecDeque};
+use schism_history::Time;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Two operations of one session: the value of the first must not be newer than that of the second.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pair {
-    pub(crate) from: Val,
-    pub(crate) to: Val,
-    pub(crate) first: RegisterOp,
-    pub(crate) second: RegisterOp,
-}
-
-/// A session guarantee on registers.
+/// A session guarantee on registers: what each read must not be older than.
 pub(crate) struct Guarantee {
     /// What a violation is called.
     pub(crate) name: &'static str,
     pub(crate) mend: &'static str,
-    /// The pairs of one session's operations on one key, given in order.
-    pub(crate) pairs: fn(&[RegisterOp]) -> Vec<Pair>,
+    /// The version that an operation binds its session's later reads to.
+    pub(crate) binds: fn(&RegisterOp) -> Option<Val>,
+}
+
+/// What a session must not go back behind, and its reads.
+#[derive(Default)]
+struct Session {
+    /// Versions with their operations, ordered by end.
+    bound: Vec<(Val, RegisterOp)>,
+    reads: Vec<(Val, RegisterOp)>,
 }
 
 impl Guarantee {
@@ -39,68 +42,82 @@ impl Guarantee {
             if let Some(why) = &register.strange {
                 findings.doubt(|| why.clone());
             }
-            let pairs = self.all_pairs(history, &register);
-            findings.checked(pairs.len());
-            let writers = register.writers();
-            let touched = pairs.iter().flat_map(|p| [p.from, p.to]);
-            if let Some(value) = touched
-                .clone()
-                .find(|v| writers[*v as usize] > u32::from(*v != ABSENT))
-            {
-                findings.doubt(|| {
-                    let value = words::value(register.values.value(value));
-                    format!("{} was written with {value} more than once, so nobody knows which version a read saw", words::key(keyed.key))
-                });
-            } else if let Some(ranks) = ranks(history, &register) {
-                pairs
-                    .iter()
-                    .filter(|p| ranks[p.to as usize] < ranks[p.from as usize])
-                    .for_each(|pair| {
-                        findings.violate(|| self.backwards(history, keyed, &register, pair));
-                    });
-            } else {
-                for cycle in cycles(&pairs) {
-                    findings.violate(|| self.contradiction(history, keyed, &register, &cycle));
-                }
-            }
+            self.check_key(history, keyed, &register, findings);
         }
     }
 
-    fn all_pairs(&self, history: &Prepared<'_>, register: &Register<'_>) -> Vec<Pair> {
-        let mut sessions: BTreeMap<u64, Vec<RegisterOp>> = BTreeMap::new();
-        for op in &register.ops {
-            if let Some(session) = history.op(op).session() {
-                sessions.entry(session).or_default().push(*op);
-            }
-        }
-        let in_turn = |p: &Pair| p.first.end < p.second.start && p.from != p.to;
-        sessions
-            .values()
-            .flat_map(|ops| (self.pairs)(ops))
-            .filter(in_turn)
-            .collect()
-    }
-
-    fn backwards(
+    fn check_key(
         &self,
         history: &Prepared<'_>,
         keyed: &Keyed<'_>,
         register: &Register<'_>,
-        pair: &Pair,
+        findings: &mut Findings,
+    ) {
+        let sessions = self.sessions(history, register);
+        findings.checked(sessions.iter().map(|s| s.reads.len()).sum());
+        if let Some(value) = ambiguous(register, &sessions) {
+            findings.doubt(|| {
+                let (key, value) = (words::key(keyed.key), words::value(register.values.value(value)));
+                format!("{key} was written with {value} more than once, so nobody knows which version a read saw")
+            });
+            return;
+        }
+        if let Some(ranks) = ranks(history, register, &sessions) {
+            for (bound, read) in sessions.iter().flat_map(|s| backwards(s, &ranks)) {
+                findings.violate(|| self.went_back(history, keyed, register, &bound, &read));
+            }
+            return;
+        }
+        for cycle in graph(history, register, &sessions).cycles() {
+            findings.violate(|| self.contradiction(history, keyed, register, &cycle));
+        }
+    }
+
+    fn sessions(&self, history: &Prepared<'_>, register: &Register<'_>) -> Vec<Session> {
+        let mut sessions: BTreeMap<u64, Session> = BTreeMap::new();
+        for op in &register.ops {
+            let Some(session) = history.op(op).session() else {
+                continue;
+            };
+            let session = sessions.entry(session).or_default();
+            session.bound.extend((self.binds)(op).map(|v| (v, *op)));
+            if let Action::Read(value) = op.action {
+                session.reads.push((value, *op));
+            }
+        }
+        let mut sessions: Vec<Session> = sessions.into_values().collect();
+        for session in &mut sessions {
+            session.bound.sort_by_key(|(_, op)| (op.end, op.place));
+        }
+        sessions
+    }
+
+    fn went_back(
+        &self,
+        history: &Prepared<'_>,
+        keyed: &Keyed<'_>,
+        register: &Register<'_>,
+        bound: &(Val, RegisterOp),
+        read: &(Val, RegisterOp),
     ) -> Anomaly {
-        let noun = |op: &RegisterOp| words::noun(history.op(op));
         let value = |v: Val| words::value(register.values.value(v));
         let message = format!(
             "{} of {} came after {}, and yet {} was written before {} by the only session that writes it.",
-            noun(&pair.second),
+            words::noun(history.op(&read.1)),
             words::key(keyed.key),
-            noun(&pair.first),
-            value(pair.to),
-            value(pair.from),
+            words::noun(history.op(&bound.1)),
+            value(read.0),
+            value(bound.0),
         );
-        let mut places = vec![pair.first.place, pair.second.place];
-        places.extend(writes_of(register, &[pair.from, pair.to]));
-        self.anomaly(history, keyed, places, message)
+        let places = [bound.1.place, read.1.place];
+        self.anomaly(
+            history,
+            keyed,
+            register,
+            &places,
+            &[bound.0, read.0],
+            message,
+        )
     }
 
     fn contradiction(
@@ -112,49 +129,58 @@ impl Guarantee {
     ) -> Anomaly {
         let noun = |op: &RegisterOp| words::noun(history.op(op));
         let value = |v: Val| words::value(register.values.value(v));
-        let why: Vec<String> = cycle
-            .iter()
-            .map(|step| match step {
-                Step::Seen(p) => format!(
-                    "{} is not newer than {}, because {} came before {}",
-                    value(p.from),
-                    value(p.to),
-                    noun(&p.first),
-                    noun(&p.second)
-                ),
-                Step::Initial(v) => {
-                    format!("{} is newer than nothing, the initial state", value(*v))
+        let mut why = Vec::new();
+        let (mut places, mut values) = (Vec::new(), Vec::new());
+        for step in cycle {
+            values.extend([step.from, step.to]);
+            let (from, to) = (value(step.from), value(step.to));
+            why.push(match &step.why {
+                Why::Initial => format!("{to} is newer than nothing, the initial state"),
+                Why::Session(first, second) => {
+                    places.extend([first.place, second.place]);
+                    format!(
+                        "{from} is not newer than {to}, because {} came before {}",
+                        noun(first),
+                        noun(second)
+                    )
                 }
-            })
-            .collect();
+                Why::Writer(first, second) => {
+                    places.extend([first.place, second.place]);
+                    format!(
+                        "{from} is older than {to}, because one session alone writes: {} before {}",
+                        noun(first),
+                        noun(second)
+                    )
+                }
+            });
+        }
         let key = words::key(keyed.key);
         let message = format!(
             "No order of the versions of {key} fits what sessions saw: {}: a contradiction.",
             why.join("; ")
         );
-        let pairs = cycle.iter().filter_map(|step| match step {
-            Step::Seen(pair) => Some(pair),
-            Step::Initial(_) => None,
-        });
-        let mut places: Vec<u32> = pairs
-            .clone()
-            .flat_map(|p| [p.first.place, p.second.place])
-            .collect();
-        let values: Vec<Val> = pairs.flat_map(|p| [p.from, p.to]).collect();
-        places.extend(writes_of(register, &values));
-        self.anomaly(history, keyed, places, message)
+        self.anomaly(history, keyed, register, &places, &values, message)
     }
 
+    /// Names the operations, and those that wrote the values.
     fn anomaly(
         &self,
         history: &Prepared<'_>,
         keyed: &Keyed<'_>,
-        mut places: Vec<u32>,
+        register: &Register<'_>,
+        places: &[u32],
+        values: &[Val],
         message: String,
     ) -> Anomaly {
-        places.sort_unstable();
-        places.dedup();
-        let operations = places
+        let writes = register
+            .ops
+            .iter()
+            .filter(|op| op.action.writes().is_some_and(|v| values.contains(&v)));
+        let all: BTreeSet<u32> = writes
+            .map(|op| op.place)
+            .chain(places.iter().copied())
+            .collect();
+        let operations = all
             .into_iter()
             .map(|place| history.ops[place as usize].index())
             .collect();
@@ -162,178 +188,289 @@ impl Guarantee {
     }
 }
 
-fn writes_of<'a>(register: &'a Register<'_>, values: &'a [Val]) -> impl Iterator<Item = u32> + 'a {
-    let writes = register
+/// A value that sessions saw or wrote and that more than one write may have put there.
+fn ambiguous(register: &Register<'_>, sessions: &[Session]) -> Option<Val> {
+    let writers = register.writers();
+    let touched = sessions
+        .iter()
+        .flat_map(|s| s.bound.iter().chain(&s.reads))
+        .map(|(v, _)| *v);
+    touched
+        .into_iter()
+        .find(|v| writers[*v as usize] > u32::from(*v != ABSENT))
+}
+
+/// The writes, if one session alone made them.
+fn only_writer<'r>(
+    history: &Prepared<'_>,
+    register: &'r Register<'_>,
+) -> Option<Vec<(Val, &'r RegisterOp)>> {
+    let writes: Vec<_> = register
         .ops
         .iter()
-        .filter(|op| op.action.writes().is_some_and(|v| values.contains(&v)));
-    writes.map(|op| op.place)
+        .filter_map(|op| Some((op.action.writes()?, op)))
+        .collect();
+    let session = |(_, op): &(Val, &RegisterOp)| history.op(op).session();
+    let first = session(writes.first()?)?;
+    writes
+        .iter()
+        .all(|w| session(w) == Some(first))
+        .then_some(writes)
 }
 
-/// The place of each value in the order of its only writer; the initial state comes first. None where several sessions write.
-fn ranks(history: &Prepared<'_>, register: &Register<'_>) -> Option<Vec<u64>> {
+/// The place of each value in the order of its only writer, the initial state first. None where that is no total order, or where sessions saw
+/// values that it does not have.
+fn ranks(
+    history: &Prepared<'_>,
+    register: &Register<'_>,
+    sessions: &[Session],
+) -> Option<Vec<u64>> {
+    let writes = only_writer(history, register)?;
+    if writes.windows(2).any(|w| w[0].1.end >= w[1].1.start) {
+        return None;
+    }
     let mut ranks = vec![0; register.values.len()];
-    let mut writer = None;
-    let mut last_end = None;
-    for (rank, op) in (1..).zip(
-        register
-            .ops
-            .iter()
-            .filter(|op| op.action.writes().is_some()),
-    ) {
-        let session = history.op(op).session();
-        if session.is_none()
-            || *writer.get_or_insert(session) != session
-            || last_end.is_some_and(|end| end >= op.start)
-        {
-            return None;
-        }
-        last_end = Some(op.end);
-        ranks[op.action.writes()? as usize] = rank;
+    for (rank, (value, _)) in (1..).zip(&writes) {
+        ranks[*value as usize] = rank;
     }
-    // A value that nobody wrote has no place in the order.
-    let read = register.ops.iter().filter_map(|op| op.action.needs());
-    read.into_iter()
-        .all(|v| v == ABSENT || ranks[v as usize] > 0)
-        .then_some(ranks)
+    let known = |(v, _): &(Val, RegisterOp)| *v == ABSENT || ranks[*v as usize] > 0;
+    let all = sessions
+        .iter()
+        .all(|s| s.bound.iter().chain(&s.reads).all(known));
+    all.then_some(ranks)
 }
 
-/// One reason in a contradiction.
-enum Step {
-    Seen(Pair),
-    /// The initial state is older than this value.
-    Initial(Val),
-}
-
-/// A shortest cycle of each strongly connected component that holds more than one value.
-fn cycles(pairs: &[Pair]) -> Vec<Vec<Step>> {
-    let mut edges: BTreeMap<Val, BTreeMap<Val, Option<Pair>>> = BTreeMap::new();
-    for pair in pairs {
-        edges
-            .entry(pair.from)
-            .or_default()
-            .entry(pair.to)
-            .or_insert(Some(*pair));
-        for value in [pair.from, pair.to].into_iter().filter(|v| *v != ABSENT) {
-            edges
-                .entry(ABSENT)
-                .or_default()
-                .entry(value)
-                .or_insert(None);
-        }
+/// The reads that are older than the newest version that bound them, with that one.
+fn backwards(session: &Session, ranks: &[u64]) -> Vec<((Val, RegisterOp), (Val, RegisterOp))> {
+    let mut newest: Vec<(Val, RegisterOp)> = Vec::with_capacity(session.bound.len());
+    for bound in &session.bound {
+        let best = newest
+            .last()
+            .filter(|best| ranks[best.0 as usize] >= ranks[bound.0 as usize]);
+        newest.push(*best.unwrap_or(bound));
     }
-    components(&edges)
-        .iter()
-        .filter(|c| c.len() > 1)
-        .map(|c| shortest(&edges, c))
-        .collect()
-}
-
-type Edges = BTreeMap<Val, BTreeMap<Val, Option<Pair>>>;
-
-/// Tarjan 1972, without recursion: a history can be one long path.
-fn components(edges: &Edges) -> Vec<Vec<Val>> {
-    let size = edges
-        .iter()
-        .flat_map(|(from, to)| to.keys().chain([from]))
-        .max()
-        .map_or(0, |v| *v as usize + 1);
-    let (mut index, mut low) = (vec![u32::MAX; size], vec![u32::MAX; size]);
-    let mut on_stack = vec![false; size];
-    let (mut stack, mut found, mut next) = (Vec::new(), Vec::new(), 0);
-    let successors = |v: Val| {
-        edges
-            .get(&v)
-            .map(|to| to.keys().copied().collect())
-            .unwrap_or_default()
-    };
-    for &root in edges.keys() {
-        if index[root as usize] != u32::MAX {
-            continue;
-        }
-        let mut work: Vec<(Val, Vec<Val>, usize)> = vec![(root, successors(root), 0)];
-        while let Some((v, out, at)) = work.last_mut() {
-            let v = *v;
-            if *at == 0 {
-                (index[v as usize], low[v as usize]) = (next, next);
-                next += 1;
-                stack.push(v);
-                on_stack[v as usize] = true;
-            }
-            if let Some(&w) = out.get(*at) {
-                *at += 1;
-                if index[w as usize] == u32::MAX {
-                    work.push((w, successors(w), 0));
-                } else if on_stack[w as usize] {
-                    low[v as usize] = low[v as usize].min(index[w as usize]);
-                }
-                continue;
-            }
-            work.pop();
-            if let Some((parent, ..)) = work.last() {
-                low[*parent as usize] = low[*parent as usize].min(low[v as usize]);
-            }
-            if low[v as usize] == index[v as usize] {
-                let from = stack
-                    .iter()
-                    .rposition(|w| *w == v)
-                    .expect("a root is on the stack");
-                let component = stack.split_off(from);
-                for w in &component {
-                    on_stack[*w as usize] = false;
-                }
-                found.push(component);
-            }
-        }
+    let mut found = Vec::new();
+    for read in &session.reads {
+        let before = ended_before(&session.bound, read.1.start);
+        let bound = before.checked_sub(1).map(|last| newest[last]);
+        found.extend(
+            bound
+                .filter(|b| ranks[read.0 as usize] < ranks[b.0 as usize])
+                .map(|b| (b, *read)),
+        );
     }
     found
 }
 
-/// The shortest cycle through the component's smallest value that has one of the fewest steps.
-fn shortest(edges: &Edges, component: &[Val]) -> Vec<Step> {
-    let mut best: Option<Vec<(Val, Val)>> = None;
-    // Each start costs a search of the whole component: a few are enough to find a short one.
-    for &start in component.iter().take(64) {
-        let cycle = breadth_first(edges, component, start);
-        if cycle
-            .as_ref()
-            .is_some_and(|c| best.as_ref().is_none_or(|b| c.len() < b.len()))
-        {
-            best = cycle;
-        }
-    }
-    let steps = best.unwrap_or_default().into_iter();
-    steps
-        .map(|(from, to)| edges[&from][&to].map_or(Step::Initial(to), Step::Seen))
-        .collect()
+/// How many of these, ordered by end, ended before.
+fn ended_before(bound: &[(Val, RegisterOp)], start: Time) -> usize {
+    bound.partition_point(|(_, op)| op.end < start)
 }
 
-fn breadth_first(edges: &Edges, component: &[Val], start: Val) -> Option<Vec<(Val, Val)>> {
-    let inside: std::collections::BTreeSet<Val> = component.iter().copied().collect();
-    let mut before: BTreeMap<Val, Val> = BTreeMap::new();
-    let mut queue = VecDeque::from([start]);
-    while let Some(v) = queue.pop_front() {
-        for &w in edges
-            .get(&v)
-            .into_iter()
-            .flat_map(BTreeMap::keys)
-            .filter(|w| inside.contains(w))
-        {
-            if w == start {
-                let mut path = vec![(v, w)];
-                let mut at = v;
-                while at != start {
-                    path.push((before[&at], at));
-                    at = before[&at];
-                }
-                path.reverse();
-                return Some(path);
-            }
-            if let std::collections::btree_map::Entry::Vacant(slot) = before.entry(w) {
-                slot.insert(v);
-                queue.push_back(w);
+/// Why a version is not newer than another.
+#[derive(Debug, Clone, Copy)]
+enum Why {
+    /// The initial state is older than everything.
+    Initial,
+    /// A session saw or wrote the one before it read the other.
+    Session(RegisterOp, RegisterOp),
+    /// The only writer wrote the one before the other.
+    Writer(RegisterOp, RegisterOp),
+}
+
+/// One reason in a contradiction.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    from: Val,
+    to: Val,
+    why: Why,
+}
+
+/// What an edge of the graph stands for.
+#[derive(Debug, Clone, Copy)]
+enum Edge {
+    Initial,
+    /// A version onto its chain.
+    On(RegisterOp),
+    /// Along a chain.
+    Along,
+    /// From a chain to a version that must not be older; whether the chain is the only writer's.
+    Off(RegisterOp, bool),
+}
+
+/// A node on a way, and whether another version than the first was met before it.
+type State = (usize, bool);
+
+/// Versions (below `values`) and the helping nodes of chains.
+struct Graph {
+    values: usize,
+    edges: Vec<Vec<(usize, Edge)>>,
+}
+
+fn graph(history: &Prepared<'_>, register: &Register<'_>, sessions: &[Session]) -> Graph {
+    let values = register.values.len();
+    let mut graph = Graph {
+        values,
+        edges: vec![Vec::new(); values],
+    };
+    for session in sessions {
+        graph.chain(&session.bound, &session.reads, false);
+    }
+    if let Some(writes) = only_writer(history, register) {
+        let writes: Vec<(Val, RegisterOp)> = writes.into_iter().map(|(v, op)| (v, *op)).collect();
+        let mut certain: Vec<_> = writes
+            .iter()
+            .filter(|(_, op)| op.certain())
+            .copied()
+            .collect();
+        certain.sort_by_key(|(_, op)| (op.end, op.place));
+        graph.chain(&certain, &writes, true);
+    }
+    graph.edges[ABSENT as usize].extend((1..values).map(|v| (v, Edge::Initial)));
+    graph
+}
+
+impl Graph {
+    /// Each of `later` is not older than any of `earlier` (ordered by end) that ended before it began.
+    fn chain(&mut self, earlier: &[(Val, RegisterOp)], later: &[(Val, RegisterOp)], writer: bool) {
+        let first = self.edges.len();
+        for (i, (value, op)) in earlier.iter().enumerate() {
+            self.edges[*value as usize].push((first + i, Edge::On(*op)));
+            let along = (i + 1 < earlier.len()).then_some((first + i + 1, Edge::Along));
+            self.edges.push(along.into_iter().collect());
+        }
+        for (value, op) in later {
+            if let Some(last) = ended_before(earlier, op.start).checked_sub(1) {
+                self.edges[first + last].push((*value as usize, Edge::Off(*op, writer)));
             }
         }
     }
-    None
+
+    /// A shortest cycle of each strongly connected component that holds more than one version.
+    fn cycles(&self) -> Vec<Vec<Step>> {
+        let versions = self.components().into_iter().map(|mut component| {
+            component.retain(|node| *node < self.values);
+            component
+        });
+        versions
+            .filter(|versions| versions.len() > 1)
+            .map(|versions| self.shortest(&versions))
+            .collect()
+    }
+
+    /// Tarjan 1972, without recursion: a history can be one long path.
+    fn components(&self) -> Vec<Vec<usize>> {
+        const NEW: usize = usize::MAX;
+        let size = self.edges.len();
+        let (mut index, mut low) = (vec![NEW; size], vec![NEW; size]);
+        let mut on_stack = vec![false; size];
+        let (mut stack, mut found, mut next) = (Vec::new(), Vec::new(), 0);
+        for root in 0..size {
+            let mut work: Vec<(usize, usize)> = if index[root] == NEW {
+                vec![(root, 0)]
+            } else {
+                Vec::new()
+            };
+            while let Some((v, at)) = work.last_mut() {
+                let v = *v;
+                if index[v] == NEW {
+                    (index[v], low[v]) = (next, next);
+                    next += 1;
+                    stack.push(v);
+                    on_stack[v] = true;
+                }
+                if let Some(&(w, _)) = self.edges[v].get(*at) {
+                    *at += 1;
+                    if index[w] == NEW {
+                        work.push((w, 0));
+                    } else if on_stack[w] {
+                        low[v] = low[v].min(index[w]);
+                    }
+                    continue;
+                }
+                work.pop();
+                if let Some((parent, _)) = work.last() {
+                    low[*parent] = low[*parent].min(low[v]);
+                }
+                if low[v] == index[v] {
+                    let from = stack
+                        .iter()
+                        .rposition(|w| *w == v)
+                        .expect("a root is on the stack");
+                    let component = stack.split_off(from);
+                    for w in &component {
+                        on_stack[*w] = false;
+                    }
+                    found.push(component);
+                }
+            }
+        }
+        found
+    }
+
+    /// The shortest cycle through one of the component's versions. Each costs a search: a few are enough to find a short one.
+    fn shortest(&self, versions: &[usize]) -> Vec<Step> {
+        const TRIED: usize = 64;
+        let cycles = versions
+            .iter()
+            .take(TRIED)
+            .filter_map(|start| self.around(*start));
+        cycles.min_by_key(Vec::len).unwrap_or_default()
+    }
+
+    /// The shortest way from a version over another one back to it: breadth first over nodes, and whether another version was met.
+    fn around(&self, start: usize) -> Option<Vec<Step>> {
+        let mut before: BTreeMap<State, (State, Edge)> = BTreeMap::new();
+        let mut queue = VecDeque::from([(start, false)]);
+        while let Some((node, met)) = queue.pop_front() {
+            for (next, edge) in &self.edges[node] {
+                let state = (*next, met || (*next < self.values && *next != start));
+                if state == (start, false) || before.contains_key(&state) {
+                    continue;
+                }
+                before.insert(state, ((node, met), *edge));
+                if state == (start, true) {
+                    return Some(steps(start, &before));
+                }
+                queue.push_back(state);
+            }
+        }
+        None
+    }
+}
+
+/// The way back, with chains folded into one step each.
+fn steps(start: usize, before: &BTreeMap<State, (State, Edge)>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut at = (start, true);
+    let mut off = None;
+    while at != (start, false) {
+        let (previous, edge) = before[&at];
+        match (edge, off) {
+            (Edge::Initial, _) => {
+                steps.push(Step {
+                    from: ABSENT,
+                    to: at.0 as Val,
+                    why: Why::Initial,
+                });
+            }
+            (Edge::Off(op, writer), _) => off = Some((at.0 as Val, op, writer)),
+            (Edge::On(first), Some((to, second, writer))) => {
+                let why = if writer {
+                    Why::Writer(first, second)
+                } else {
+                    Why::Session(first, second)
+                };
+                steps.push(Step {
+                    from: previous.0 as Val,
+                    to,
+                    why,
+                });
+            }
+            (Edge::On(_), None) | (Edge::Along, _) => {}
+        }
+        at = previous;
+    }
+    steps.reverse();
+    steps
 }

@@ -7,7 +7,7 @@
 use crate::findings::{Findings, anomaly};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
-use schism_history::{Op, Outcome};
+use schism_history::{Op, Outcome, Time};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,7 +57,7 @@ impl Property for Convergence {
             if !recovered {
                 continue;
             }
-            let groups = by_state(&read);
+            let groups = by_state(is_set(history, keyed), &read);
             if groups.len() < 2 {
                 continue;
             }
@@ -82,54 +82,82 @@ fn is_final_read(op: &Op<'_>) -> bool {
     op.f() == "read" && op.is_final()
 }
 
-/// Replicas by what they hold; lists are compared without regard to order.
-type Groups<'p> = BTreeMap<BTreeSet<String>, Vec<&'p Op<'p>>>;
+/// What a replica holds: one value, or the elements of a set, sorted, each as often as it is there.
+type State = Vec<String>;
+/// Replicas by what they hold.
+type Groups<'p> = BTreeMap<State, Vec<&'p Op<'p>>>;
 
-fn by_state<'p>(reads: &[&'p Op<'p>]) -> Groups<'p> {
+fn by_state<'p>(unordered: bool, reads: &[&'p Op<'p>]) -> Groups<'p> {
     let mut groups: Groups<'p> = BTreeMap::new();
     for op in reads {
-        let state = match op.result() {
-            Some(Value::Array(elements)) => elements.iter().map(Value::to_string).collect(),
-            Some(Value::Null) | None => BTreeSet::new(),
-            Some(value) => BTreeSet::from([value.to_string()]),
+        let mut state: State = match op.result() {
+            Some(Value::Array(elements)) if unordered => {
+                elements.iter().map(Value::to_string).collect()
+            }
+            Some(Value::Null) | None => Vec::new(),
+            Some(value) => vec![value.to_string()],
         };
+        state.sort_unstable();
         groups.entry(state).or_default().push(op);
     }
     groups
 }
 
-/// Whether requests of unknown outcome, landing between the reads, could have made the difference.
+/// Whether lists read from this key are sets, whose order says nothing.
+fn is_set(history: &Prepared<'_>, keyed: &Keyed<'_>) -> bool {
+    let only = |f: &str| matches!(f, "add" | "remove" | "read");
+    keyed.shape == Shape::Set || keyed.ops.iter().all(|&i| only(history.ops[i].f()))
+}
+
+/// Whether requests that may have landed between the reads could have made the difference: those of unknown outcome, and those that were
+/// still in flight when the first replica was read.
 fn may_be_late(history: &Prepared<'_>, keyed: &Keyed<'_>, groups: &Groups<'_>) -> bool {
-    let open = keyed
-        .ops
-        .iter()
-        .map(|&i| &history.ops[i])
-        .filter(|op| op.outcome() == Outcome::Info);
-    let late: BTreeSet<String> = open
-        .filter_map(|op| match op.f() {
-            "write" | "add" => Some(op.argument().to_string()),
-            "cas" => Some(op.argument()[1].to_string()),
-            _ => None,
-        })
-        .collect();
-    if keyed.shape == Shape::Register {
-        // All but the oldest state must have come late.
-        return groups
-            .keys()
-            .filter(|state| !state.is_subset(&late) || state.is_empty())
-            .count()
-            < 2;
+    let first = groups
+        .values()
+        .flatten()
+        .map(|op| op.start())
+        .min()
+        .unwrap_or(Time::INFINITY);
+    let ops = keyed.ops.iter().map(|&i| &history.ops[i]);
+    let changes = |op: &&Op<'_>| op.f() != "read" && op.outcome() != Outcome::Fail;
+    let late: Vec<&Op<'_>> = ops.filter(changes).filter(|op| op.end() >= first).collect();
+    match keyed.shape {
+        Shape::Register => {
+            let written = |op: &&Op<'_>| match (op.f(), op.argument()) {
+                ("cas", Value::Array(pair)) => pair.get(1).cloned().unwrap_or_default(),
+                (_, value) => value.clone(),
+            };
+            let late: BTreeSet<State> = late.iter().map(|op| one(&written(op))).collect();
+            // All but the oldest state must have come late.
+            groups.keys().filter(|state| !late.contains(*state)).count() < 2
+        }
+        Shape::Set => {
+            let late: BTreeSet<String> = late.iter().map(|op| op.argument().to_string()).collect();
+            let without = |state: &State| -> State {
+                state
+                    .iter()
+                    .filter(|e| !late.contains(*e))
+                    .cloned()
+                    .collect()
+            };
+            groups.keys().map(without).collect::<BTreeSet<_>>().len() < 2
+        }
+        // What such a request does, nobody here knows.
+        Shape::Other => !late.is_empty(),
     }
-    let mut without_late = groups
-        .keys()
-        .map(|state| state.difference(&late).collect::<BTreeSet<_>>());
-    let first = without_late.next();
-    without_late.all(|state| Some(&state) == first.as_ref())
+}
+
+fn one(value: &Value) -> State {
+    if value.is_null() {
+        Vec::new()
+    } else {
+        vec![value.to_string()]
+    }
 }
 
 fn differ(keyed: &Keyed<'_>, groups: &Groups<'_>, findings: &mut Findings) {
     findings.violate(|| {
-        let mut largest: Vec<(&BTreeSet<String>, &Vec<&Op<'_>>)> = groups.iter().collect();
+        let mut largest: Vec<(&State, &Vec<&Op<'_>>)> = groups.iter().collect();
         largest.sort_by_key(|(_, ops)| (std::cmp::Reverse(ops.len()), ops[0].index()));
         let said: Vec<String> = largest
             .iter()
@@ -155,7 +183,7 @@ fn differ(keyed: &Keyed<'_>, groups: &Groups<'_>, findings: &mut Findings) {
 }
 
 /// `n1 and n3 hold 7`.
-fn holds(shape: Shape, state: &BTreeSet<String>, ops: &[&Op<'_>]) -> String {
+fn holds(shape: Shape, state: &State, ops: &[&Op<'_>]) -> String {
     let who: Vec<String> = ops
         .iter()
         .map(|op| words::node(op).map_or_else(|| op.process().to_string(), ToString::to_string))
@@ -170,14 +198,14 @@ fn holds(shape: Shape, state: &BTreeSet<String>, ops: &[&Op<'_>]) -> String {
 }
 
 /// One element that only one side has.
-fn example(a: &BTreeSet<String>, b: &BTreeSet<String>) -> String {
-    let only = |x: &BTreeSet<String>, y: &BTreeSet<String>| x.difference(y).next().cloned();
+fn example(a: &State, b: &State) -> String {
+    let only = |x: &State, y: &State| x.iter().find(|e| y.binary_search(e).is_err()).cloned();
     match (only(a, b), only(b, a)) {
         (Some(one), None) => format!(" (only the former has {one})"),
         (None, Some(one)) => format!(" (only the latter has {one})"),
         (Some(one), Some(other)) => {
             format!(" (only the former has {one}, only the latter {other})")
         }
-        (None, None) => String::new(),
+        (None, None) => " (the same ones, but not as often)".to_owned(),
     }
 }

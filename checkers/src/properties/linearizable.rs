@@ -10,7 +10,7 @@ use crate::register::{Action, Register, RegisterOp};
 use crate::search::{Found, search};
 use crate::verdict::{Anomaly, PropertyResult};
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
-use schism_history::Time;
+use schism_history::{Op, Outcome, Time};
 
 /// The property.
 pub(super) struct Linearizable;
@@ -79,9 +79,13 @@ fn explain(
     let said: Vec<String> = core.iter().map(noun).collect();
     let key = words::key(keyed.key);
     let message = match core.as_slice() {
-        [read] if matches!(read.action, Action::Read(_) | Action::Cas(..)) => {
+        [seer] if seer.action.needs().is_some() => {
+            let refused = refused_writer(history, keyed, register, seer);
+            let why = refused.map_or_else(String::new, |op| {
+                format!(": {} was definitely refused", words::noun(op))
+            });
             format!(
-                "{} of {key} saw a value that nobody had written by then.",
+                "{} of {key} saw a value that nobody had written by then{why}.",
                 said[0]
             )
         }
@@ -90,9 +94,25 @@ fn explain(
             words::list(&said)
         ),
     };
-    let mut operations: Vec<u64> = core.iter().map(|op| history.op(op).index()).collect();
-    operations.sort_unstable();
+    let operations = core.iter().map(|op| history.op(op).index()).collect();
     anomaly("not-linearizable", operations, message, MEND).with("key", key)
+}
+
+/// A write of the value that this operation saw, which was definitely refused.
+fn refused_writer<'p>(
+    history: &'p Prepared<'_>,
+    keyed: &Keyed<'_>,
+    register: &Register<'_>,
+    seer: &RegisterOp,
+) -> Option<&'p Op<'p>> {
+    let value = register.values.value(seer.action.needs()?);
+    let ops = keyed.ops.iter().map(|&i| &history.ops[i]);
+    let mut refused = ops.filter(|op| op.outcome() == Outcome::Fail);
+    refused.find(|op| match op.f() {
+        "write" => op.argument() == value,
+        "cas" => op.argument().get(1) == Some(value),
+        _ => false,
+    })
 }
 
 /// A smallest set of operations, as far as leaving out one group after another finds it, that no order explains.

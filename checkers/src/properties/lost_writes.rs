@@ -126,8 +126,8 @@ struct Element<'p> {
     open: bool,
     /// A definitely refused add.
     refused: Option<&'p Op<'p>>,
-    /// The final reads that have it, as bits by their places (all beyond the 64th share one).
-    seen: u64,
+    /// The places of the final reads that have it, ascending.
+    seen: Vec<u32>,
     /// The first read that has it, and one that has it twice.
     first_seen: Option<&'p Op<'p>>,
     twice: Option<&'p Op<'p>>,
@@ -156,7 +156,10 @@ impl<'p, 'r> Key<'p, 'r> {
         {
             let element = key.element(op.argument());
             match op.outcome() {
-                Outcome::Ok => element.acknowledged = element.acknowledged.or(Some(op)),
+                Outcome::Ok => {
+                    let earlier = element.acknowledged.filter(|first| first.end() <= op.end());
+                    element.acknowledged = earlier.or(Some(op));
+                }
                 Outcome::Info => element.open = true,
                 Outcome::Fail => element.refused = Some(op),
             }
@@ -185,9 +188,10 @@ impl<'p, 'r> Key<'p, 'r> {
         for value in values {
             let number = self.values.intern(value);
             let element = self.element(value);
-            element.seen |= 1 << place.min(63);
             element.first_seen = element.first_seen.or(Some(read));
-            if !here.insert(number) {
+            if here.insert(number) {
+                element.seen.push(place as u32);
+            } else {
                 element.twice = element.twice.or(Some(read));
             }
         }
@@ -231,7 +235,7 @@ impl<'p, 'r> Key<'p, 'r> {
         }
         counts.acknowledged += 1;
         findings.checked(1);
-        let missing = |i: &&usize| element.seen & (1 << (**i).min(63)) == 0;
+        let missing = |i: &&usize| element.seen.binary_search(&(**i as u32)).is_err();
         let absent = after.iter().filter(missing).count();
         if absent == after.len() {
             counts.lost += 1;

@@ -4,8 +4,8 @@
 //! sessions saw are violations, so a single session that goes back where nobody went forward is not found.
 
 use crate::findings::Findings;
-use crate::order::{Guarantee, Pair};
-use crate::register::{Action, RegisterOp};
+use crate::order::Guarantee;
+use crate::register::{Action, RegisterOp, Val};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Prepared, Property, Shape};
 
@@ -15,7 +15,7 @@ pub(super) struct MonotonicReads;
 const GUARANTEE: Guarantee = Guarantee {
     name: "read-went-back",
     mend: "Send a session's reads to one replica (read=sticky), or let a replica wait until it has what the session has seen.",
-    pairs,
+    binds,
 };
 
 impl Property for MonotonicReads {
@@ -38,22 +38,10 @@ impl Property for MonotonicReads {
     }
 }
 
-/// Each read with the next one.
-fn pairs(session: &[RegisterOp]) -> Vec<Pair> {
-    let reads: Vec<(u32, &RegisterOp)> = session
-        .iter()
-        .filter_map(|op| match op.action {
-            Action::Read(value) => Some((value, op)),
-            _ => None,
-        })
-        .collect();
-    reads
-        .windows(2)
-        .map(|w| Pair {
-            from: w[0].0,
-            to: w[1].0,
-            first: *w[0].1,
-            second: *w[1].1,
-        })
-        .collect()
+/// Each answered read.
+fn binds(op: &RegisterOp) -> Option<Val> {
+    match op.action {
+        Action::Read(value) => Some(value),
+        _ => None,
+    }
 }

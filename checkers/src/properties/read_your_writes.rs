@@ -4,8 +4,8 @@
 //! version is older. A write without an acknowledgement gives no right to see it.
 
 use crate::findings::Findings;
-use crate::order::{Guarantee, Pair};
-use crate::register::{Action, RegisterOp};
+use crate::order::Guarantee;
+use crate::register::{RegisterOp, Val};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Prepared, Property, Shape};
 
@@ -15,7 +15,7 @@ pub(super) struct ReadYourWrites;
 const GUARANTEE: Guarantee = Guarantee {
     name: "own-write-missed",
     mend: "Read from the leader after an own write, or carry the write's position and let a replica wait until it has it.",
-    pairs,
+    binds,
 };
 
 impl Property for ReadYourWrites {
@@ -38,23 +38,7 @@ impl Property for ReadYourWrites {
     }
 }
 
-/// Each read with the session's last acknowledged write before it.
-fn pairs(session: &[RegisterOp]) -> Vec<Pair> {
-    let mut last: Option<(u32, RegisterOp)> = None;
-    let mut pairs = Vec::new();
-    for op in session {
-        match (op.action, last) {
-            (Action::Read(to), Some((from, first))) => pairs.push(Pair {
-                from,
-                to,
-                first,
-                second: *op,
-            }),
-            (Action::Write(value) | Action::Cas(_, value), _) if op.certain() => {
-                last = Some((value, *op));
-            }
-            _ => {}
-        }
-    }
-    pairs
+/// Each acknowledged write.
+fn binds(op: &RegisterOp) -> Option<Val> {
+    op.action.writes().filter(|_| op.certain())
 }

@@ -1,4 +1,4 @@
-//! `recovery`: after the last heal the target says that it is well, within the declared time.
+//! `recovery`: after the last heal the target says that it is well, within the declared time, and operations succeed.
 //!
 //! The driver asks the target's own status once every fault is healed, and writes the answer into the history. A target that
 //! does not come back is a finding of its own: its users would still be waiting.
@@ -35,10 +35,24 @@ impl Property for Recovery {
             });
             return findings.result();
         };
+        if history
+            .last_heal()
+            .is_some_and(|healed| event.time < healed)
+        {
+            findings.doubt(|| "the target was not asked after the last heal".to_owned());
+            return findings.result();
+        }
         findings.checked(1);
         let ms = |field: &str| event.value[field].as_f64().unwrap_or_default();
         if event.value["recovered"].as_bool() == Some(true) {
             findings.detail("after_ms", ms("after_ms").round());
+            if nothing_succeeds(history, event.time) {
+                findings.violate(|| {
+                    let message = "The target says that it has recovered, and yet nothing that clients asked of it after the last heal \
+                                   succeeded.";
+                    anomaly("recovered-in-word-only", refused_after(history), message.to_owned(), MEND)
+                });
+            }
             return findings.result();
         }
         let why = event.value["why"].as_str().unwrap_or("it did not say why");
@@ -57,6 +71,17 @@ impl Property for Recovery {
         });
         findings.result()
     }
+}
+
+/// Whether clients have tried since the target's word, and no operation has succeeded since the last heal.
+fn nothing_succeeds(history: &Prepared<'_>, word: Time) -> bool {
+    let healed = history.last_heal().unwrap_or(Time::ZERO);
+    let tried = history.ops.iter().any(|op| op.start() > word);
+    tried
+        && !history
+            .ops
+            .iter()
+            .any(|op| op.start() >= healed && op.is_ok())
 }
 
 /// Nodes that ended without anybody asking them to.

@@ -67,7 +67,7 @@ impl Property for StaleReads {
 /// A stale read, the write whose value it returned (none for the initial value), and the earliest acknowledged one that had replaced it.
 struct Stale {
     read: RegisterOp,
-    of: Option<RegisterOp>,
+    of: Option<Written>,
     newer: RegisterOp,
     versions: usize,
 }
@@ -100,7 +100,8 @@ impl Found {
             found.reads += 1;
             match sources.of(value, read) {
                 Source::Nobody => found.unexplained = found.unexplained.or(Some(*read)),
-                Source::Write { of, surely_by } => {
+                Source::Write(of) => {
+                    let surely_by = of.map(|of| of.witness.end);
                     if let Some((newer, versions)) = replaced.between(surely_by, read.start) {
                         found.stale.push(Stale {
                             read: *read,
@@ -119,60 +120,67 @@ impl Found {
 enum Source {
     /// No write that had begun by the end of the read.
     Nobody,
-    /// This write, or the initial value, which had surely taken effect by then; `None`: before everything.
-    Write {
-        of: Option<RegisterOp>,
-        surely_by: Option<Time>,
-    },
+    /// This write; `None`: the initial value.
+    Write(Option<Written>),
 }
 
-/// Who wrote what, and by when it had surely taken effect.
+/// A write, and who proves that it had taken effect by the end of that one: itself, or an operation that saw its value.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    write: RegisterOp,
+    witness: RegisterOp,
+}
+
+/// Who wrote what.
 struct Sources {
-    /// For each value its writers by invocation, each with the latest time by which it or an earlier one had surely taken effect.
-    writers: Vec<Vec<(RegisterOp, Time)>>,
+    /// For each value its writers by invocation, each replaced by an earlier one that is sure only later.
+    writers: Vec<Vec<(Time, Written)>>,
 }
 
 impl Sources {
     fn new(register: &Register<'_>) -> Self {
-        let mut writers: Vec<Vec<(RegisterOp, Time)>> = vec![Vec::new(); register.values.len()];
+        let mut writers: Vec<Vec<(Time, Written)>> = vec![Vec::new(); register.values.len()];
         for op in &register.ops {
             if let Some(value) = op.action.writes() {
-                writers[value as usize].push((*op, op.end));
+                writers[value as usize].push((
+                    op.start,
+                    Written {
+                        write: *op,
+                        witness: *op,
+                    },
+                ));
             }
         }
-        for read in &register.ops {
-            let Some(value) = read.action.needs().filter(|_| read.certain()) else {
+        for seer in &register.ops {
+            let Some(value) = seer.action.needs().filter(|_| seer.certain()) else {
                 continue;
             };
-            // One writer: whoever returned its value proves that it had taken effect. With several nobody knows which one.
-            if let [(write, by)] = writers[value as usize].as_mut_slice()
+            // One writer: whoever saw its value proves that it had taken effect. With several nobody knows which one.
+            if let [(_, written)] = writers[value as usize].as_mut_slice()
                 && value != ABSENT
-                && read.end >= write.start
+                && seer.end >= written.write.start
+                && seer.end < written.witness.end
             {
-                *by = (*by).min(read.end);
+                written.witness = *seer;
             }
         }
         for of_value in &mut writers {
             for i in 1..of_value.len() {
-                of_value[i].1 = of_value[i].1.max(of_value[i - 1].1);
+                if of_value[i - 1].1.witness.end > of_value[i].1.witness.end {
+                    of_value[i].1 = of_value[i - 1].1;
+                }
             }
         }
         Self { writers }
     }
 
-    /// The writer that makes the read look freshest: the last in the running maxima that had begun when the read ended.
+    /// The writer that makes the read look freshest, of those that had begun when the read ended.
     fn of(&self, value: Val, read: &RegisterOp) -> Source {
         let writers = &self.writers[value as usize];
-        let begun = writers.partition_point(|(write, _)| write.start <= read.end);
+        let begun = writers.partition_point(|(start, _)| *start <= read.end);
         match writers[..begun].last() {
-            Some((write, by)) => Source::Write {
-                of: Some(*write),
-                surely_by: Some(*by),
-            },
-            None if value == ABSENT => Source::Write {
-                of: None,
-                surely_by: None,
-            },
+            Some((_, written)) => Source::Write(Some(*written)),
+            None if value == ABSENT => Source::Write(None),
             None => Source::Nobody,
         }
     }
@@ -232,20 +240,32 @@ impl Replaced {
 
 fn said(history: &Prepared<'_>, keyed: &Keyed<'_>, stale: &Stale) -> crate::verdict::Anomaly {
     let (read, newer) = (history.op(&stale.read), history.op(&stale.newer));
-    let old = stale.of.map(|of| history.op(&of));
-    let value = words::value(read.result().unwrap_or(&serde_json::Value::Null));
-    let behind = words::span(newer.end(), read.start());
+    let key = words::key(keyed.key);
+    let seen = stale.of.filter(|of| of.witness != of.write).map(|of| {
+        format!(
+            " (the older value was there before that, for {} saw it)",
+            words::noun_short(history.op(&of.witness))
+        )
+    });
     let message = format!(
-        "{} of {} returned {value} although {} had been acknowledged {behind} before it began: at least {} behind.",
-        words::noun(read),
-        words::key(keyed.key),
+        "{} of {key} returned {} although {} had been acknowledged {} before it began: at least {} behind{}.",
+        words::noun_short(read),
+        words::value(read.result().unwrap_or(&serde_json::Value::Null)),
         words::noun(newer),
+        words::span(newer.end(), read.start()),
         words::plural(stale.versions, "version"),
+        seen.unwrap_or_default(),
     );
-    let mut operations: Vec<u64> = old.iter().map(|op| op.index()).collect();
-    operations.extend([newer.index(), read.index()]);
+    let mut operations = vec![newer.index(), read.index()];
+    if let Some(of) = &stale.of {
+        operations.extend(
+            [of.write, of.witness]
+                .iter()
+                .map(|op| history.op(op).index()),
+        );
+    }
     anomaly("stale-read", operations, message, MEND)
-        .with("key", words::key(keyed.key))
+        .with("key", key)
         .with("versions_behind_min", stale.versions)
         .with(
             "behind_ms_min",

@@ -1,0 +1,204 @@
+//! What properties owe one another, and what a part of a history owes the whole.
+//!
+//! What is linearizable has no stale reads, and no session in it goes backwards. What is no history of a register does not become
+//! one by a read less, unless that read belongs to the proof. And what holds for a history is no error for its beginning.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
+mod support;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use schism_checkers::verdict::Decision;
+use schism_checkers::{Budget, check};
+use schism_history::{History, Op, Time, jsonl};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use support::random::{Registers, Sessions, cases, history};
+use support::{is_answered_read, known_at, linearizable, only, result, written};
+
+const WEAKER: [&str; 3] = ["stale-reads", "monotonic-reads", "read-your-writes"];
+
+fn draw(registers: Registers, case: u64) -> History {
+    history(&registers.draw(&mut ChaCha8Rng::seed_from_u64(case)))
+}
+
+fn is_violated(history: &History, property: &str) -> bool {
+    result(history, property).verdict == Decision::Violated
+}
+
+/// The history in the words of a failed assertion.
+fn shown(history: &History) -> String {
+    let mut lines = Vec::new();
+    jsonl::write(&mut lines, history).unwrap();
+    String::from_utf8(lines).unwrap()
+}
+
+// --- Between properties ------------------------------------------------------------------------------------------------
+
+#[test]
+fn what_violates_a_weaker_property_is_not_linearizable() {
+    let cases = cases(3000);
+    let mut violated = [0_u64; WEAKER.len()];
+    for case in 0..cases {
+        let history = draw(few_writers(case), case);
+        let linearizable = !is_violated(&history, "linearizable");
+        for (property, count) in WEAKER.iter().zip(&mut violated) {
+            let weaker = is_violated(&history, property);
+            *count += u64::from(weaker);
+            assert!(
+                !(weaker && linearizable),
+                "case {case}: {property} is violated, and linearizable is not:\n{}",
+                shown(&history)
+            );
+        }
+    }
+    let common = violated.iter().all(|n| *n > cases / 20);
+    assert!(common, "violated in {cases} cases: {WEAKER:?} {violated:?}");
+}
+
+/// Unique values in one register; sessions are processes, or go on under a new one.
+fn few_writers(case: u64) -> Registers {
+    Registers {
+        ops_max: 12,
+        clients: 2 + case as usize % 2,
+        writers: if case.is_multiple_of(3) { 1 } else { 3 },
+        sessions: if case.is_multiple_of(2) {
+            Sessions::Process
+        } else {
+            Sessions::Client
+        },
+        ..Registers::PLAIN
+    }
+}
+
+// --- Between an anomaly and its operations -----------------------------------------------------------------------------
+
+/// With and without compare-and-sets, unique values and few, reads of what nobody wrote.
+fn all_kinds(case: u64) -> Registers {
+    Registers {
+        ops_max: 10,
+        unique: case.is_multiple_of(2),
+        cas: case % 4 < 2,
+        thin_air: case.is_multiple_of(5),
+        ..Registers::PLAIN
+    }
+}
+
+#[test]
+fn an_anomaly_of_linearizable_is_a_proof_without_a_read_too_many() {
+    let mut seen = 0;
+    for case in 0..cases(3000) {
+        let history = draw(all_kinds(case), case);
+        for anomaly in result(&history, "linearizable").anomalies {
+            seen += 1;
+            let core = only(&history, &anomaly.operations);
+            assert!(!linearizable(&core), "case {case}: {}", anomaly.message);
+            let cut = shortest_failing(&core);
+            for part in smaller_parts(&cut) {
+                assert!(
+                    linearizable(&part),
+                    "case {case}: {} is more than is needed; this is enough:\n{}",
+                    anomaly.message,
+                    shown(&part)
+                );
+            }
+        }
+    }
+    assert!(seen > cases(3000) / 20, "{seen} anomalies");
+}
+
+/// The beginning of a history by which it had failed: later completions only say more, so they cannot mend it.
+fn shortest_failing(core: &History) -> History {
+    let moments: BTreeSet<Time> = core.events.iter().map(|e| e.time).collect();
+    let failing = moments.iter().map(|at| known_at(core, *at));
+    failing.into_iter().find(|cut| !linearizable(cut)).unwrap()
+}
+
+/// Without any one read or refusal; and, where nothing was refused, without any one write and all that depend on its value.
+fn smaller_parts(history: &History) -> Vec<History> {
+    let ops = history.ops();
+    let refused = ops
+        .iter()
+        .any(|op| op.f() == "cas" && !op.is_ok() && op.completion.is_some());
+    let droppable = ops.iter().filter(|op| !refused || written(op).is_none());
+    droppable
+        .map(|op| {
+            let gone = with_dependents(op, &ops);
+            let rest = ops.iter().map(Op::index).filter(|i| !gone.contains(i));
+            only(history, &rest.collect::<Vec<u64>>())
+        })
+        .collect()
+}
+
+fn with_dependents(dropped: &Op<'_>, ops: &[Op<'_>]) -> BTreeSet<u64> {
+    let mut gone = BTreeSet::from([dropped.index()]);
+    loop {
+        let values: Vec<&Value> = ops
+            .iter()
+            .filter(|op| gone.contains(&op.index()))
+            .filter_map(written)
+            .collect();
+        let depends = |op: &&Op<'_>| needed(op).is_some_and(|value| values.contains(&value));
+        let before = gone.len();
+        gone.extend(ops.iter().filter(depends).map(Op::index));
+        if gone.len() == before {
+            return gone;
+        }
+    }
+}
+
+fn needed<'h>(op: &Op<'h>) -> Option<&'h Value> {
+    match op.f() {
+        "cas" => Some(&op.argument()[0]),
+        _ => op.result().filter(|_| is_answered_read(op)),
+    }
+}
+
+// --- Between a history and its beginning -------------------------------------------------------------------------------
+
+#[test]
+fn a_beginning_of_what_is_linearizable_is_linearizable() {
+    for case in 0..cases(1000) {
+        let history = draw(all_kinds(case), case);
+        if is_violated(&history, "linearizable") {
+            continue;
+        }
+        for event in &history.events {
+            let beginning = known_at(&history, event.time);
+            let verdict = result(&beginning, "linearizable").verdict;
+            assert_eq!(
+                verdict,
+                Decision::Holds,
+                "case {case}:\n{}",
+                shown(&beginning)
+            );
+        }
+    }
+}
+
+/// A file that was cut at any byte is checked as far as it got; what held is no error.
+#[test]
+fn a_torn_history_is_no_error() {
+    for text in TORN {
+        let whole = shown(&History::dsl(text).unwrap());
+        for bytes in 0..=whole.len() {
+            let torn = jsonl::read(&whole.as_bytes()[..bytes]).unwrap();
+            let verdict = check(&torn, None, &[], &Budget::unlimited()).unwrap();
+            let violated = verdict.properties.iter();
+            let violated = violated.filter(|(_, result)| result.verdict == Decision::Violated);
+            let names: Vec<&String> = violated.map(|(name, _)| name).collect();
+            assert!(names.is_empty(), "{names:?} at byte {bytes} of:\n{whole}");
+        }
+    }
+}
+
+/// Histories in which everything holds.
+const TORN: [&str; 4] = [
+    "0: write x 1 @0..1; 1: read x 1 @2..3; 2: cas x [1,2] @4..9 info; 1: read x 2 @5..6; 3: write x 3 @7..?",
+    "0: add s 1 @0..1 node=n1 term=1; 1: add s 2 @0..5 node=n1 term=1; 2: read s [1,2] @6..7 final node=n1; \
+     3: read s [2,1] @6..7 final node=n2",
+    "0: generate - 1 @0..1; 1: generate - 2 @0..2; 2: generate - null @1..3 info; 0: generate - 3 @4..5",
+    "0: write x 1 @0..1 session=7; 0: read x 1 @2..3 session=7; 0: write x 2 @4..5 session=7; 1: read x 2 @6..7; \
+     2: read x 2 @8..9 final node=n1; 3: read x 2 @8..9 final node=n2",
+];
