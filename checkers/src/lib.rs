@@ -83,8 +83,7 @@ pub enum CheckError {
 /// The properties that every verdict has in fields of their own; they stand among the others only when named.
 const SAID_APART: [&str; 2] = ["meaningful", "stats"];
 
-/// Checks the `named` properties, or all that fit. `deciding` are those that make the verdict; when it is empty, all that are
-/// checked do. A named one that does not fit is an error; a deciding one that was not named and does not fit is `unknown`.
+/// Checks the `named` properties, or all that fit, one after another: see [`choose`].
 pub fn check(
     history: &History,
     named: Option<&[String]>,
@@ -92,17 +91,51 @@ pub fn check(
     budget: &Budget<'_>,
 ) -> Result<Verdict, CheckError> {
     let prepared = Prepared::new(history);
-    let deciding = deciding
+    let chosen = choose(&prepared, named, deciding)?;
+    let results = chosen
         .iter()
-        .map(|name| find(name))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|chosen| (*chosen, chosen.check(&prepared, budget)));
+    Ok(merge(&prepared, results.collect()))
+}
+
+/// A property that is to be checked.
+#[derive(Clone, Copy)]
+pub struct Chosen {
+    /// The property.
+    pub property: &'static dyn Property,
+    /// Whether it decides the verdict, or is only shown.
+    pub decides: bool,
+}
+
+impl Chosen {
+    /// Checks it; one that does not fit is `unknown`.
+    pub fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
+        if self.property.fits(history) {
+            self.property.check(history, budget)
+        } else {
+            PropertyResult::unknown("the history has no operations that it is about")
+        }
+    }
+}
+
+/// The properties to check: the `named` ones, or all that fit. `deciding` are those that make the verdict, and are checked as well; when
+/// there are none, all do. A named one that does not fit is an error; a deciding one that was not named and does not fit is `unknown`.
+pub fn choose(
+    history: &Prepared<'_>,
+    named: Option<&[String]>,
+    deciding: &[String],
+) -> Result<Vec<Chosen>, CheckError> {
+    let find_all = |names: &[String]| {
+        names
+            .iter()
+            .map(|name| find(name))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let deciding = find_all(deciding)?;
     let wanted = match named {
         Some(names) => {
-            let named = names
-                .iter()
-                .map(|name| find(name))
-                .collect::<Result<Vec<_>, _>>()?;
-            if let Some(stranger) = named.iter().find(|p| !p.fits(&prepared)) {
+            let named = find_all(names)?;
+            if let Some(stranger) = named.iter().find(|p| !p.fits(history)) {
                 return Err(CheckError::DoesNotFit {
                     name: stranger.name(),
                     summary: stranger.summary(),
@@ -113,20 +146,21 @@ pub fn check(
         None => properties()
             .iter()
             .copied()
-            .filter(|p| !SAID_APART.contains(&p.name()) && p.fits(&prepared))
+            .filter(|p| !SAID_APART.contains(&p.name()) && p.fits(history))
             .collect(),
     };
-    let mut results = BTreeMap::new();
+    let mut chosen: Vec<Chosen> = Vec::new();
     for property in wanted.iter().chain(&deciding) {
-        results
-            .entry(property.name().to_owned())
-            .or_insert_with(|| decide(*property, &prepared, budget));
+        let name = property.name();
+        if chosen.iter().all(|c| c.property.name() != name) {
+            let decides = deciding.is_empty() || deciding.iter().any(|p| p.name() == name);
+            chosen.push(Chosen {
+                property: *property,
+                decides,
+            });
+        }
     }
-    let decides = |name: &str| deciding.is_empty() || deciding.iter().any(|p| p.name() == name);
-    for (name, result) in &mut results {
-        result.decides = decides(name);
-    }
-    Ok(merge(&prepared, results))
+    Ok(chosen)
 }
 
 fn find(name: &str) -> Result<&'static dyn Property, CheckError> {
@@ -140,17 +174,13 @@ fn find(name: &str) -> Result<&'static dyn Property, CheckError> {
     })
 }
 
-fn decide(property: &dyn Property, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
-    if property.fits(history) {
-        return property.check(history, budget);
+/// Merges what was found, worst first: a violation stays one, whatever else is open.
+pub fn merge(history: &Prepared<'_>, results: Vec<(Chosen, PropertyResult)>) -> Verdict {
+    let mut properties = BTreeMap::new();
+    for (chosen, mut result) in results {
+        result.decides = chosen.decides;
+        properties.insert(chosen.property.name().to_owned(), result);
     }
-    let mut findings = findings::Findings::new();
-    findings.doubt(|| "the history has no operations that it is about".to_owned());
-    findings.result()
-}
-
-/// Worst first: a violation stays one, whatever else is open.
-fn merge(history: &Prepared<'_>, properties: BTreeMap<String, PropertyResult>) -> Verdict {
     let worst = properties
         .values()
         .filter(|p| p.decides)
@@ -162,11 +192,10 @@ fn merge(history: &Prepared<'_>, properties: BTreeMap<String, PropertyResult>) -
         Some(Decision::Holds) if meaningful.reasons.is_empty() => Outcome::Pass,
         _ => Outcome::Inconclusive,
     };
-    let stats = properties::stats::table(history);
     Verdict {
         verdict,
         properties,
-        stats,
+        stats: properties::stats::table(history),
         meaningful: meaningful.to_json(),
     }
 }

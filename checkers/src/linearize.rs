@@ -1,7 +1,7 @@
 //! Whether the operations on one register can be put into one order: by zones where they decide, else by search.
 
 use crate::Budget;
-use crate::register::RegisterOp;
+use crate::register::{ABSENT, RegisterOp};
 use crate::search::{self, Found};
 use crate::zones::{self, Zones};
 
@@ -34,10 +34,28 @@ pub fn linearize(ops: &[RegisterOp], values: usize, budget: &Budget<'_>) -> Line
     match zones::decide(ops, values) {
         Zones::Linearizable => Linearization::Exists,
         Zones::Contradiction(places) => Linearization::Impossible(places),
-        Zones::Unsure => match search::search(ops, values, budget) {
-            Found::Order(_) => Linearization::Exists,
-            Found::Nothing => Linearization::Impossible(Vec::new()),
-            Found::OutOf(what, place) => Linearization::OutOf(what, place),
-        },
+        Zones::Unsure => search(ops, values, budget),
     }
+}
+
+fn search(ops: &[RegisterOp], values: usize, budget: &Budget<'_>) -> Linearization {
+    if let Some(place) = seen_from_nowhere(ops, values) {
+        return Linearization::Impossible(vec![place]);
+    }
+    match search::search(ops, values, budget) {
+        Found::Order(_) => Linearization::Exists,
+        Found::Nothing => Linearization::Impossible(Vec::new()),
+        Found::OutOf(what, place) => Linearization::OutOf(what, place),
+    }
+}
+
+/// Who surely saw a value that nobody can have put there: then there is nothing to search for.
+fn seen_from_nowhere(ops: &[RegisterOp], values: usize) -> Option<usize> {
+    let mut written = vec![false; values];
+    written[ABSENT as usize] = true;
+    for value in ops.iter().filter_map(|op| op.action.writes()) {
+        written[value as usize] = true;
+    }
+    let unwritten = |op: &RegisterOp| op.action.needs().is_some_and(|v| !written[v as usize]);
+    ops.iter().position(|op| op.certain() && unwritten(op))
 }

@@ -487,7 +487,7 @@ mod tests {
 
     #[test]
     fn a_budget_of_nothing_is_said_to_be_out() {
-        // Concurrent unknown writes of few values, and a read that none can explain: the search must try every order.
+        // Concurrent writes of few values, and two reads after them that no order explains: the search must try every order.
         let mut ops: Vec<RegisterOp> = (0..40)
             .map(|place| RegisterOp {
                 action: if place % 2 == 0 {
@@ -500,12 +500,15 @@ mod tests {
                 place,
             })
             .collect();
-        ops.push(RegisterOp {
-            action: Action::Read(9),
-            start: Time(200),
-            end: Time(300),
-            place: 40,
-        });
+        for (place, value, start) in [(40, 1, 200), (41, 2, 400)] {
+            let (start, end) = (Time(start), Time(start + 100));
+            ops.push(RegisterOp {
+                action: Action::Read(value),
+                start,
+                end,
+                place,
+            });
+        }
         let budget = Budget {
             exhausted: &|| true,
             memory_bytes: u64::MAX,

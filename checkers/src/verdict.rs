@@ -83,3 +83,18 @@ pub struct Verdict {
     /// Whether the run proves anything: see `meaningful`.
     pub meaningful: Value,
 }
+
+impl PropertyResult {
+    /// Nothing is known, for this reason.
+    pub fn unknown(why: impl Into<String>) -> Self {
+        Self {
+            verdict: Decision::Unknown,
+            count: 0,
+            checked: 0,
+            anomalies: Vec::new(),
+            why: why.into(),
+            details: Map::new(),
+            decides: false,
+        }
+    }
+}

@@ -1,39 +1,59 @@
-//! From a history on disk to a verdict: reads the run's folder, lends the checkers a clock, merges in what is the harness's own.
+//! From a history on disk to a verdict: reads the run's folder, lends the checkers clocks and cores, merges in what is the harness's own.
 
 use crate::store::Run;
 use anyhow::Result;
-use schism_checkers::verdict::{Outcome, Verdict};
-use schism_checkers::{Budget, check};
+use schism_checkers::verdict::{Outcome, PropertyResult, Verdict};
+use schism_checkers::{Budget, Chosen, Prepared, choose, merge};
 use schism_history::History;
 use serde_json::{Value, json};
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long all properties of one history may take together.
-pub const TIME_LIMIT: Duration = Duration::from_secs(60);
-/// How much memory a search may take.
-pub const MEMORY_LIMIT: u64 = 2 << 30;
+/// What each property may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long.
+    pub time: Duration,
+    /// How much memory for what a search remembers, in bytes.
+    pub memory_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            time: Duration::from_secs(60),
+            memory_bytes: 2 << 30,
+        }
+    }
+}
+
+/// How often a check that takes long says how far it is.
+const SAY_EVERY: Duration = Duration::from_secs(5);
 
 /// Checks a recorded run by what its spec says; writes `results.json`.
 pub fn run(run: &Run) -> Result<Verdict> {
-    let spec = run.spec()?;
-    let verdict = history(&run.history()?, None, &spec.deciding())?;
+    let deciding = run.spec()?.deciding();
+    let verdict = history(&run.history()?, None, &deciding, Limits::default())?;
     run.write_verdict(&verdict)?;
     Ok(verdict)
 }
 
-/// Checks a history: the named properties, or those that fit.
+/// Checks a history: the named properties, or those that fit, side by side on the cores that there are.
 pub fn history(
     history: &History,
     named: Option<&[String]>,
     deciding: &[String],
+    limits: Limits,
 ) -> Result<Verdict> {
     let begun = Instant::now();
-    let exhausted = || begun.elapsed() > TIME_LIMIT;
-    let budget = Budget {
-        exhausted: &exhausted,
-        memory_bytes: MEMORY_LIMIT,
-    };
-    let mut verdict = check(history, named, deciding, &budget)?;
+    let prepared = Prepared::new(history);
+    let chosen = choose(&prepared, named, deciding)?;
+    let mut verdict = merge(&prepared, side_by_side(&prepared, chosen, limits));
     let torn = history
         .torn
         .as_ref()
@@ -47,6 +67,89 @@ pub fn history(
         stats.insert("check_ms".into(), json!(begun.elapsed().as_millis() as u64));
     }
     Ok(verdict)
+}
+
+/// What a worker tells: a property was begun, or ended.
+enum News {
+    Begun(&'static str),
+    Ended(&'static str, Chosen, PropertyResult),
+}
+
+fn side_by_side(
+    history: &Prepared<'_>,
+    chosen: Vec<Chosen>,
+    limits: Limits,
+) -> Vec<(Chosen, PropertyResult)> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let (workers, all) = (cores.min(chosen.len()), chosen.len());
+    let queue = Mutex::new(chosen.into_iter());
+    let (news, heard) = channel();
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            let (queue, news) = (&queue, news.clone());
+            scope.spawn(move || {
+                let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                while let Some(chosen) = next() {
+                    let name = chosen.property.name();
+                    // The listener outlives the workers.
+                    let _ = news.send(News::Begun(name));
+                    let _ = news.send(News::Ended(
+                        name,
+                        chosen,
+                        check_one(history, chosen, limits),
+                    ));
+                }
+            });
+        }
+        drop(news);
+        collect(&heard, all)
+    })
+}
+
+/// One property under its limits. One that crashes is unknown, never a pass.
+fn check_one(history: &Prepared<'_>, chosen: Chosen, limits: Limits) -> PropertyResult {
+    let begun = Instant::now();
+    let exhausted = || begun.elapsed() > limits.time;
+    let budget = Budget {
+        exhausted: &exhausted,
+        memory_bytes: limits.memory_bytes,
+    };
+    catch_unwind(AssertUnwindSafe(|| chosen.check(history, &budget))).unwrap_or_else(|panic| {
+        PropertyResult::unknown(format!("the checker crashed: {}", said(&*panic)))
+    })
+}
+
+fn said(panic: &dyn Any) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied())
+        .unwrap_or("it did not say why")
+}
+
+/// Takes the results as they come; says on stderr what is still under way when it takes long.
+fn collect(heard: &Receiver<News>, all: usize) -> Vec<(Chosen, PropertyResult)> {
+    let mut results = Vec::with_capacity(all);
+    let mut under_way: BTreeMap<&str, Instant> = BTreeMap::new();
+    loop {
+        match heard.recv_timeout(SAY_EVERY) {
+            Ok(News::Begun(name)) => drop(under_way.insert(name, Instant::now())),
+            Ok(News::Ended(name, chosen, result)) => {
+                under_way.remove(name);
+                results.push((chosen, result));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let since = |(name, begun): (&&str, &Instant)| {
+                    format!("{name} for {:.0} s", begun.elapsed().as_secs_f64())
+                };
+                let names: Vec<_> = under_way.iter().map(since).collect();
+                eprintln!(
+                    "checking: {} of {all} properties done; {}",
+                    results.len(),
+                    names.join(", ")
+                );
+            }
+            Err(RecvTimeoutError::Disconnected) => return results,
+        }
+    }
 }
 
 /// What the driver wrote down of itself, from the history's own events.
@@ -66,5 +169,87 @@ pub fn exit_code(verdict: &Verdict) -> i32 {
         Outcome::Pass => crate::exit::PASS,
         Outcome::Violation => crate::exit::VIOLATION,
         Outcome::Inconclusive => crate::exit::INCONCLUSIVE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schism_checkers::verdict::Decision;
+
+    /// Few values, written again and again at once, and two reads after that which no order explains: the search has to try very many.
+    fn hard() -> History {
+        let writes: Vec<String> = (0..40)
+            .map(|p| format!("{p}: write x {} @0..100", p % 5))
+            .collect();
+        History::dsl(&format!(
+            "{}; 40: read x 1 @200..201; 41: read x 2 @202..203",
+            writes.join("; ")
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn past_its_limit_a_property_is_unknown_and_says_of_what() {
+        let names = ["linearizable".to_owned()];
+        let check = |limits| history(&hard(), Some(&names), &names, limits).unwrap();
+        let limits = Limits::default();
+        for (limits, what) in [
+            (
+                Limits {
+                    time: Duration::ZERO,
+                    ..limits
+                },
+                "time",
+            ),
+            (
+                Limits {
+                    memory_bytes: 1,
+                    ..limits
+                },
+                "memory",
+            ),
+        ] {
+            let verdict = check(limits);
+            let result = &verdict.properties["linearizable"];
+            assert_eq!(result.verdict, Decision::Unknown);
+            assert!(
+                result.why.contains(&format!("ran out of {what}")),
+                "{}",
+                result.why
+            );
+            assert_eq!(exit_code(&verdict), crate::exit::INCONCLUSIVE);
+        }
+    }
+
+    #[test]
+    fn a_checker_that_crashes_is_unknown() {
+        struct Crashes;
+        impl schism_checkers::Property for Crashes {
+            fn name(&self) -> &'static str {
+                "crashes"
+            }
+            fn summary(&self) -> &'static str {
+                "it does not hold"
+            }
+            fn fits(&self, _: &Prepared<'_>) -> bool {
+                true
+            }
+            fn check(&self, _: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+                panic!("out of luck")
+            }
+        }
+        let history = History::dsl("0: write x 1 @0..1").unwrap();
+        let chosen = Chosen {
+            property: &Crashes,
+            decides: true,
+        };
+        let results = side_by_side(&Prepared::new(&history), vec![chosen], Limits::default());
+        assert_eq!(results[0].1.verdict, Decision::Unknown);
+        assert!(
+            results[0].1.why.contains("out of luck"),
+            "{}",
+            results[0].1.why
+        );
     }
 }

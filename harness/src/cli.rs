@@ -1,5 +1,6 @@
 //! The command line: raw arguments become meaningful ones here, once.
 
+use crate::check::Limits;
 use crate::exit;
 use crate::spec::{Binding, Spec};
 use crate::store::Run;
@@ -124,6 +125,12 @@ struct CheckArgs {
     /// A property to check; without any, those that fit
     #[arg(long = "property", value_name = "P")]
     properties: Vec<String>,
+    /// How long each property may take; past that it is unknown
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME", default_value = "60s")]
+    time_limit: Duration,
+    /// How much each property may remember, such as 2GiB; past that it is unknown
+    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
+    memory_limit: bytesize::ByteSize,
     /// As JSON on stdout
     #[arg(long)]
     json: bool,
@@ -207,16 +214,26 @@ fn dispatch(command: Command) -> Result<i32, Failure> {
 
 fn check_path(args: &CheckArgs) -> Result<i32> {
     let named = (!args.properties.is_empty()).then_some(args.properties.as_slice());
-    let verdict = if args.path.is_dir() {
-        let run = Run::open(&args.path)?;
-        match named {
-            None => check::run(&run)?,
-            Some(names) => check::history(&run.history()?, Some(names), names)?,
-        }
-    } else {
-        let history = store::read_history(&args.path)?;
-        check::history(&history, named, named.unwrap_or_default())?
+    let limits = Limits {
+        time: args.time_limit,
+        memory_bytes: args.memory_limit.as_u64(),
     };
+    let (history, deciding) = if args.path.is_dir() {
+        let run = Run::open(&args.path)?;
+        // A run says itself what decides it, unless somebody else does.
+        let deciding = if named.is_none() {
+            run.spec()?.deciding()
+        } else {
+            Vec::new()
+        };
+        (run.history()?, deciding)
+    } else {
+        (store::read_history(&args.path)?, Vec::new())
+    };
+    let verdict = check::history(&history, named, &deciding, limits)?;
+    if args.path.is_dir() && named.is_none() {
+        Run::open(&args.path)?.write_verdict(&verdict)?;
+    }
     summary::print_verdict(&verdict, args.json)?;
     Ok(check::exit_code(&verdict))
 }
@@ -233,7 +250,7 @@ fn report_path(args: &ReportArgs) -> Result<()> {
         deliver(args.out.as_deref().or(default.as_deref()), &text)
     } else {
         let history = store::read_history(&args.path)?;
-        let verdict = check::history(&history, None, &[])?;
+        let verdict = check::history(&history, None, &[], Limits::default())?;
         deliver(
             args.out.as_deref(),
             &draw::of_history(&history, &verdict, args.format)?,

@@ -60,6 +60,9 @@ impl Property for Linearizable {
     }
 }
 
+/// How many operations a sentence names.
+const SAID: usize = 8;
+
 /// `places` are known to be a violation by themselves; none: all of them together are.
 fn explain(
     history: &Prepared<'_>,
@@ -76,7 +79,10 @@ fn explain(
     };
     let core = minimal(suspects, register.values.len(), budget);
     let noun = |op: &RegisterOp| words::noun(history.op(op));
-    let said: Vec<String> = core.iter().map(noun).collect();
+    let mut said: Vec<String> = core.iter().take(SAID).map(noun).collect();
+    if core.len() > SAID {
+        said.push(format!("{} more", core.len() - SAID));
+    }
     let key = words::key(keyed.key);
     let message = match core.as_slice() {
         [seer] if seer.action.needs().is_some() => {
