@@ -29,6 +29,7 @@ lint: toolchain ## Format, clippy and documentation
 bench: build ## Speed of the harness and of the checkers, with the limits that they must reach
 	$(CARGO) bench --locked --package schism --bench driver
 	$(CARGO) bench --locked --package schism-checkers --bench registers
+	bench/disk
 
 fuzz: toolchain ## Throw random bytes and random histories at the readers; CASES=N for each property
 	PROPTEST_CASES=$(CASES) $(CARGO) test --release --locked --package schism-history --test fuzz -- --nocapture
