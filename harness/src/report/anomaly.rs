@@ -1,11 +1,10 @@
 //! One anomaly as it is shown: its sentence, what mends it, the picture and the table of its operations.
 
-use super::escape;
-use super::headline;
-use super::op_picture;
-use super::op_words;
+use super::layout::Frame;
+use super::op_picture::{self, Drawing};
+use super::op_words::{self, Style};
 use super::scene::Scene;
-use super::words;
+use super::{escape, headline, place, words};
 use schism_checkers::verdict::Anomaly;
 use schism_history::Op;
 use serde_json::Value;
@@ -13,17 +12,27 @@ use serde_json::Value;
 /// Rows of the table; a picture has fewer.
 const ROWS_MAX: usize = 60;
 
+/// Rows that are not folded away.
+const ROWS_OPEN: usize = 8;
+
 /// An anomaly, ready for the template.
 #[derive(Debug)]
 pub(super) struct AnomalyView {
     pub(super) number: usize,
     pub(super) name: String,
     pub(super) message: String,
+    /// What follows the message, point by point, where it would be a very long sentence.
+    pub(super) points: Vec<String>,
+    /// Where its operations lie in the timeline of the faults; empty in a run without faults.
+    pub(super) place: String,
+    /// Empty where the one before says the same.
     pub(super) mend: String,
     pub(super) figures: Vec<(String, String)>,
-    /// SVG, or empty.
+    /// SVG, for the page and for a phone; or empty.
     pub(super) picture: String,
     pub(super) rows: Vec<OpRow>,
+    /// Whether the table is long enough to be folded away.
+    pub(super) folded: bool,
     pub(super) has_keys: bool,
     pub(super) has_terms: bool,
     pub(super) unit: &'static str,
@@ -52,34 +61,110 @@ pub(super) struct OpRow {
     pub(super) class: &'static str,
 }
 
-/// Turns an anomaly into words and a picture; `id` is unique in the page.
-pub(super) fn view(scene: &Scene<'_>, anomaly: &Anomaly, number: usize, id: &str) -> AnomalyView {
+/// Turns anomalies into words and pictures, at most `most`; `id` is unique in the page.
+pub(super) fn views(
+    scene: &Scene<'_>,
+    anomalies: &[Anomaly],
+    most: usize,
+    id: &str,
+) -> Vec<AnomalyView> {
+    let mut mend = "";
+    let mut views = Vec::new();
+    for (i, anomaly) in anomalies.iter().take(most).enumerate() {
+        let mut view = view(scene, anomaly, i + 1, &format!("{id}a{i}"));
+        if anomaly.mend == mend {
+            view.mend.clear();
+        }
+        mend = &anomaly.mend;
+        views.push(view);
+    }
+    views
+}
+
+fn view(scene: &Scene<'_>, anomaly: &Anomaly, number: usize, id: &str) -> AnomalyView {
     let ops: Vec<&Op<'_>> = anomaly
         .operations
         .iter()
         .filter_map(|&i| scene.op(i))
         .collect();
-    let focus = op_words::focus(anomaly, &ops).cloned();
-    let title = format!("Operations of anomaly {number}, {}", anomaly.name);
+    let style = Style::of(anomaly, &ops);
     let decimals = decimals(scene, &ops);
     let rows: Vec<OpRow> = ops
         .iter()
         .take(ROWS_MAX)
-        .map(|op| row(scene, op, focus.as_ref(), decimals))
+        .map(|op| row(scene, op, style.focus, decimals))
         .collect();
+    let (message, points) = points(&escape::sentence(&anomaly.message, 4000));
     AnomalyView {
         number,
         name: escape::shorten(&anomaly.name, 80),
-        message: escape::shorten(&anomaly.message, 2000),
+        message,
+        points,
+        place: place::sentence(scene, &ops, style),
         mend: escape::shorten(&anomaly.mend, 1000),
-        figures: headline::figures(&Value::Object(anomaly.details.clone()), &[]),
-        picture: op_picture::draw(scene, &ops, focus.as_ref(), id, &title),
+        figures: unsaid(anomaly),
+        picture: pictures(scene, anomaly, &ops, style, id),
         has_keys: rows.iter().any(|r| !r.key.is_empty()),
         has_terms: rows.iter().any(|r| !r.term.is_empty()),
         unit: scene.unit().0,
+        folded: rows.len() > ROWS_OPEN,
         notes: notes(scene, anomaly, &ops),
         rows,
     }
+}
+
+fn pictures(
+    scene: &Scene<'_>,
+    anomaly: &Anomaly,
+    ops: &[&Op<'_>],
+    style: Style<'_>,
+    id: &str,
+) -> String {
+    let title = format!(
+        "Operations of the anomaly {}",
+        escape::shorten(&anomaly.name, 80)
+    );
+    let draw = |frame, id: &str| {
+        let how = Drawing {
+            id,
+            title: &title,
+            style,
+            frame,
+        };
+        op_picture::draw(scene, ops, how)
+    };
+    draw(Frame::Wide, id) + &draw(Frame::Narrow, &format!("{id}n"))
+}
+
+/// Parts of a message that are a list of their own from this many on.
+const POINTS_MIN: usize = 3;
+
+/// A chain of reasons, `No order fits: a, because b; c, because d; e, because f`, as a sentence and its points.
+fn points(message: &str) -> (String, Vec<String>) {
+    let Some((head, tail)) = message.split_once(": ") else {
+        return (message.to_owned(), Vec::new());
+    };
+    let points: Vec<String> = tail.split("; ").map(str::to_owned).collect();
+    if points.len() < POINTS_MIN || head.contains(';') {
+        return (message.to_owned(), Vec::new());
+    }
+    (format!("{head}:"), points)
+}
+
+/// The figures that the message does not have in it.
+fn unsaid(anomaly: &Anomaly) -> Vec<(String, String)> {
+    let said = |text: &str| {
+        let message = &anomaly.message;
+        message.match_indices(text).any(|(at, _)| {
+            let before = message[..at].chars().next_back();
+            let after = message[at + text.len()..].chars().next();
+            let apart = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+            apart(before) && apart(after)
+        })
+    };
+    let mut figures = headline::figures(&Value::Object(anomaly.details.clone()));
+    figures.retain(|(_, text)| !text.is_empty() && !said(text));
+    figures
 }
 
 fn notes(scene: &Scene<'_>, anomaly: &Anomaly, ops: &[&Op<'_>]) -> Vec<String> {
@@ -174,5 +259,44 @@ fn row(scene: &Scene<'_>, op: &Op<'_>, focus: Option<&Value>, decimals: usize) -
             schism_history::Outcome::Fail => "fail",
             schism_history::Outcome::Info => "info",
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_of_reasons_becomes_points() {
+        let (message, rest) =
+            points("No order fits: a, because b; c, because d; e: a contradiction.");
+        assert_eq!(message, "No order fits:");
+        assert_eq!(
+            rest,
+            ["a, because b", "c, because d", "e: a contradiction."]
+        );
+        for whole in ["Lost: n1 has it; n2 not.", "a; b: c; d; e", "plain"] {
+            assert_eq!(points(whole), (whole.to_owned(), Vec::new()));
+        }
+    }
+
+    #[test]
+    fn what_the_message_says_is_not_said_again() {
+        let details =
+            serde_json::json!({"key": "r1", "behind_ms": 5707.1, "term": 6, "versions": 1});
+        let anomaly = Anomaly {
+            name: "stale".into(),
+            operations: Vec::new(),
+            message: "A read of r1 was stale, by 12 versions, in term 6.".into(),
+            mend: String::new(),
+            details: details.as_object().cloned().unwrap_or_default(),
+        };
+        assert_eq!(
+            unsaid(&anomaly),
+            [
+                ("behind".to_owned(), "5.71 s".to_owned()),
+                ("versions".to_owned(), "1".to_owned())
+            ]
+        );
     }
 }

@@ -3,8 +3,9 @@
 //! An acknowledged write and the final read that misses it lie seconds apart and last milliseconds. Drawn to scale both are hair
 //! lines; so the axis is cut between them, visibly, and each part keeps its own scale and ticks.
 
-/// Pixels that a cut takes.
+/// Pixels that a cut takes, and the share of the axis that it takes at most.
 const CUT_WIDTH: f64 = 46.0;
+const CUT_WIDTH_SHARE: f64 = 0.075;
 /// At most this many cuts.
 const CUTS_MAX: usize = 3;
 /// A stretch without operations is cut out when it is more than this share of what is shown.
@@ -186,7 +187,8 @@ fn lay_out(spans: &[(f64, f64)], x0: f64, x1: f64) -> Vec<Part> {
         .map(|(from, to)| ((to - from) / total).max(PART_SHARE_MIN))
         .collect();
     let all: f64 = shares.iter().sum();
-    let room = x1 - x0 - CUT_WIDTH * (spans.len() - 1) as f64;
+    let cut = CUT_WIDTH.min((x1 - x0) * CUT_WIDTH_SHARE);
+    let room = x1 - x0 - cut * (spans.len() - 1) as f64;
     let mut x = x0;
     let mut parts = Vec::with_capacity(spans.len());
     for (&(from, to), share) in padded.iter().zip(shares) {
@@ -197,7 +199,7 @@ fn lay_out(spans: &[(f64, f64)], x0: f64, x1: f64) -> Vec<Part> {
             x0: x,
             x1: x + width,
         });
-        x += width + CUT_WIDTH;
+        x += width + cut;
     }
     parts
 }

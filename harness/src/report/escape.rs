@@ -31,6 +31,15 @@ pub(super) fn block(text: &str) -> String {
     out
 }
 
+/// The finished page: what must not reach a screen is replaced, and nothing is left out. No skipping of terminal colours here, as in
+/// [`block`]: a sequence that a value leaves open would swallow the tag behind it.
+pub(super) fn page(text: &str) -> String {
+    let keep = |c| matches!(c, '\n' | '\t');
+    text.chars()
+        .map(|c| if keep(c) { c } else { visible(c) })
+        .collect()
+}
+
 /// Skips a terminal's control sequence from its `[` to its final letter.
 fn skip_sequence(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     chars.next();
@@ -51,6 +60,7 @@ fn visible(c: char) -> char {
         | '\u{061c}'
         | '\u{feff}'
         | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}'
         | '\u{fffe}'
         | '\u{ffff}' => REPLACED,
         c if c.is_control() => REPLACED,
@@ -77,11 +87,16 @@ pub(super) fn xml(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Text as it may stand in a line or a table cell of Markdown.
+/// Text as it may stand in a line or a table cell of Markdown; addresses in it do not become links.
 pub(super) fn markdown(text: &str) -> String {
+    let text = line(text)
+        .replace("://", "\u{0}//")
+        .replace("www.", "www\u{1}");
     let mut out = String::with_capacity(text.len() + 16);
-    for c in line(text).chars() {
+    for c in text.chars() {
         match c {
+            '\u{0}' => out.push_str("\\:"),
+            '\u{1}' => out.push_str("\\."),
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
@@ -104,6 +119,29 @@ pub(super) fn shorten(text: &str, max: usize) -> String {
     short.truncate(short.trim_end().len());
     short.push('…');
     short
+}
+
+/// Characters of one word that a sentence keeps: longer ones are values.
+const WORD_CHARS: usize = 120;
+
+/// At most `max` characters of a sentence. Words that are too long lose their middles first, so that a value of a megabyte does not
+/// push out what is said of it.
+pub(super) fn sentence(text: &str, max: usize) -> String {
+    let mut out = String::new();
+    for word in text.split_inclusive(char::is_whitespace) {
+        let chars = word.chars().count();
+        if chars <= WORD_CHARS {
+            out.push_str(word);
+        } else {
+            out.extend(word.chars().take(WORD_CHARS / 2));
+            out.push('…');
+            out.extend(word.chars().skip(chars - WORD_CHARS / 4));
+        }
+        if out.len() > 4 * max {
+            break;
+        }
+    }
+    shorten(&out, max)
 }
 
 /// The last `max` bytes or a little less, from the beginning of a line; and whether anything was cut.
@@ -133,6 +171,25 @@ mod tests {
         );
         assert_eq!(block("\u{1b}[31"), "");
         assert_eq!(markdown("a|b`c<d>\n*"), "a\\|b\\`c&lt;d&gt; \\*");
+        assert_eq!(markdown("http://www.x"), "http\\://www\\.x");
+    }
+
+    #[test]
+    fn a_page_loses_no_markup_to_an_open_control_sequence() {
+        assert_eq!(
+            page("<td>\u{1b}[</td>\u{202e}\n"),
+            "<td>\u{fffd}[</td>\u{fffd}\n"
+        );
+    }
+
+    #[test]
+    fn a_long_value_leaves_room_for_the_sentence() {
+        let long = format!("Element {} of s was lost.", "y".repeat(1_000_000));
+        let short = sentence(&long, 200);
+        assert!(short.starts_with("Element yyy"));
+        assert!(short.ends_with("y of s was lost.") && short.chars().count() <= 200);
+        assert_eq!(sentence("as it is", 20), "as it is");
+        assert_eq!(sentence("one two three", 8), "one two…");
     }
 
     #[test]

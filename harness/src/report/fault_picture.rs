@@ -4,47 +4,69 @@
 //! it was seen to be healed.
 
 use super::axis::Axis;
+use super::layout::{Frame, Layout};
 use super::scene::{Fault, Scene};
 use super::svg::{Anchor, Lanes, Svg, fit, width};
 use super::words;
+use schism_history::Time;
 
-const WIDTH: f64 = 860.0;
-const GUTTER: f64 = 132.0;
-const RIGHT: f64 = WIDTH - 14.0;
 const ROW: f64 = 42.0;
 const FLAG_LINE: f64 = 16.0;
 const FLAG_LINES_MAX: usize = 5;
 /// Faults that are drawn; the table lists all.
 pub(super) const DRAWN_MAX: usize = 40;
 
-/// Draws faults and phases; `None` where there are neither.
-pub(super) fn draw(scene: &Scene<'_>) -> Option<String> {
-    if scene.faults.is_empty() && scene.phases.is_empty() {
-        return None;
+/// Draws faults and phases for a page and for a phone; empty where there are neither.
+pub(super) fn draw(scene: &Scene<'_>) -> String {
+    if scene.faults.is_empty() && marks(scene).is_empty() {
+        return String::new();
     }
-    let axis = Axis::linear((scene.from, scene.to), (GUTTER, RIGHT), scene.unit().1);
-    let mut svg = Svg::default();
-    let (flags, lanes) = place_flags(scene, &axis);
-    let top = 10.0 + FLAG_LINE * lanes as f64;
+    framed(scene, Frame::Wide) + &framed(scene, Frame::Narrow)
+}
+
+fn framed(scene: &Scene<'_>, frame: Frame) -> String {
     let shown = &scene.faults[..scene.faults.len().min(DRAWN_MAX)];
+    let names: Vec<(String, String)> = shown.iter().map(|f| names(f, frame)).collect();
+    let widest = names.iter().map(|n| width(&n.0)).fold(0.0, f64::max);
+    let at = Layout::new(frame, widest);
+    let axis = Axis::linear((scene.from, scene.to), at.time(), scene.unit().1);
+    let mut svg = Svg::default();
+    let (flags, lanes) = place_flags(scene, &axis, &at);
+    let top = 10.0 + FLAG_LINE * lanes as f64;
     let bottom = top + ROW * shown.len() as f64 + 4.0;
     for flag in &flags {
         let y = 15.0 + FLAG_LINE * flag.lane as f64;
         svg.line((flag.x, y - 10.0), (flag.x, bottom), "flag");
         svg.text((flag.text_x, y), Anchor::Start, "t-flag", &flag.text);
     }
-    for (i, fault) in shown.iter().enumerate() {
-        draw_fault(&mut svg, scene, fault, &axis, top + ROW * i as f64);
+    let row = Row { scene, axis, at };
+    for (i, (fault, (name, what))) in shown.iter().zip(&names).enumerate() {
+        let y = top + ROW * i as f64;
+        svg.line((4.0, y), (at.right, y), "rule");
+        svg.open(&sentence(fault));
+        row.name(&mut svg, fault, (name, what), y + 21.0);
+        row.bar(&mut svg, fault, y + 21.0);
+        svg.close();
     }
-    draw_axis(&mut svg, scene, &axis, bottom);
-    let desc: Vec<String> = shown.iter().map(sentence).collect();
-    let desc = super::escape::shorten(&desc.join("; "), 1500);
-    Some(svg.finish(
-        "faults-pic",
-        (WIDTH, bottom + 24.0),
-        "Faults and phases over time",
-        &desc,
-    ))
+    at.draw_axis(&mut svg, scene, &row.axis, (top, bottom));
+    let id = match frame {
+        Frame::Wide => "faults-pic",
+        Frame::Narrow => "faults-pic-n",
+    };
+    let size = (at.width, bottom + 24.0);
+    svg.finish(frame.class(), id, size, "Faults and phases over time")
+}
+
+/// What stands before a fault's row and above its bar; on a phone there is little room before it.
+fn names(fault: &Fault, frame: Frame) -> (String, String) {
+    let sign = if fault.proved() { "✓" } else { "?" };
+    match frame {
+        Frame::Wide => (format!("{} {sign}", fault.name()), fault.what.clone()),
+        Frame::Narrow => {
+            let what = format!("{}: {}", fault.family, fault.what);
+            (format!("{} {sign}", fault.id), what)
+        }
+    }
 }
 
 struct Flag {
@@ -54,30 +76,14 @@ struct Flag {
     text: String,
 }
 
-/// The phases' names and the recovery, each beside a line at its time.
-fn place_flags(scene: &Scene<'_>, axis: &Axis) -> (Vec<Flag>, usize) {
-    let mut marks: Vec<(f64, String)> = scene
-        .phases
-        .iter()
-        .map(|(name, at)| (at.0 as f64, name.clone()))
-        .collect();
-    if let Some(recovery) = &scene.recovery {
-        let text = match recovery.after_ms {
-            Some(ms) if recovery.recovered => {
-                format!("recovered after {}", words::duration(ms * 1e6))
-            }
-            _ if recovery.recovered => "recovered".to_owned(),
-            _ => "NOT recovered".to_owned(),
-        };
-        marks.push((recovery.at.0 as f64, text));
-    }
-    marks.sort_by(|a, b| a.0.total_cmp(&b.0));
+/// The phases' names, the recovery and nodes that ended by themselves, each beside a line at its time.
+fn place_flags(scene: &Scene<'_>, axis: &Axis, at: &Layout) -> (Vec<Flag>, usize) {
     let mut lanes = Lanes::default();
     let mut flags = Vec::new();
-    for (at, text) in marks {
-        let x = axis.x(at);
-        let text = fit(&text, RIGHT - GUTTER);
-        let text_x = if x + 4.0 + width(&text) > WIDTH {
+    for (time, text) in marks(scene) {
+        let x = axis.x(time.0 as f64);
+        let text = fit(&text, at.right - at.gutter);
+        let text_x = if x + 4.0 + width(&text) > at.width {
             x - 4.0 - width(&text)
         } else {
             x + 4.0
@@ -95,56 +101,65 @@ fn place_flags(scene: &Scene<'_>, axis: &Axis) -> (Vec<Flag>, usize) {
     (flags, lanes.len())
 }
 
-fn draw_fault(svg: &mut Svg, scene: &Scene<'_>, fault: &Fault, axis: &Axis, top: f64) {
-    let x = |t: f64| axis.x(t);
-    let (x0, x3) = (x(fault.inject.0 as f64), x(scene.finite(fault.end())));
-    let x1 = fault.effect.as_ref().map_or(x0, |s| x(s.at.0 as f64));
-    let x2 = fault.heal.map_or(x3, |at| x(at.0 as f64));
-    let y = top + 21.0;
-    svg.line((4.0, top), (RIGHT, top), "rule");
-    svg.open(&sentence(fault));
-    let sign = if fault.proved() { "✓" } else { "?" };
-    let name = fit(&fault.name(), GUTTER - 34.0);
-    svg.text(
-        (GUTTER - 12.0, y + 11.0),
-        Anchor::End,
-        "t-row",
-        &format!("{name} {sign}"),
-    );
-    svg.rect((x0, y), ((x3 - x0).max(3.0), 14.0), "fault light");
-    let class = if fault.proved() {
-        "fault"
-    } else {
-        "fault unproved"
+fn marks(scene: &Scene<'_>) -> Vec<(Time, String)> {
+    let phase = |name: &str| match name {
+        "main" => "clients begin".to_owned(),
+        "heal" => "clients stop, all is healed".to_owned(),
+        "final-reads" => "final reads".to_owned(),
+        other => other.to_owned(),
     };
-    svg.rect((x1, y), ((x2 - x1).max(1.5), 14.0), class);
-    if fault.end().is_infinite() {
-        svg.path(&format!("M{:.1} {:.1}l7 7l-7 7", x3 + 2.0, y), "axis");
-    }
-    let what = fit(&fault.what, RIGHT - GUTTER);
-    svg.text(
-        (x0.min(RIGHT - width(&what)).max(GUTTER), y - 6.0),
-        Anchor::Start,
-        "t-what",
-        &what,
-    );
-    svg.close();
+    let phases = scene.phases.iter().map(|(name, at)| (*at, phase(name)));
+    let crashes = scene.crashes.iter();
+    let crashes = crashes.map(|c| (c.at, format!("{} ended by itself", c.node)));
+    let recovery = scene.recovery.iter().map(|recovery| {
+        let text = match recovery.after_ms {
+            Some(ms) if recovery.recovered => {
+                format!("recovered after {}", words::duration(ms * 1e6))
+            }
+            _ if recovery.recovered => "recovered".to_owned(),
+            _ => "NOT recovered".to_owned(),
+        };
+        (recovery.at, text)
+    });
+    let mut marks: Vec<(Time, String)> = phases.chain(crashes).chain(recovery).collect();
+    marks.sort_by_key(|(at, _)| *at);
+    marks
 }
 
-fn draw_axis(svg: &mut Svg, scene: &Scene<'_>, axis: &Axis, bottom: f64) {
-    svg.line((GUTTER, bottom), (RIGHT, bottom), "axis");
-    for tick in axis.ticks(width) {
-        svg.line((tick.x, bottom), (tick.x, bottom + 4.0), "axis");
-        let half = width(&tick.label) / 2.0;
-        let at = tick.x.clamp(GUTTER - 8.0 + half, WIDTH - 2.0 - half);
-        svg.text((at, bottom + 17.0), Anchor::Middle, "t-tick", &tick.label);
+/// What every row of the picture needs.
+struct Row<'s, 'h> {
+    scene: &'s Scene<'h>,
+    axis: Axis,
+    at: Layout,
+}
+
+impl Row<'_, '_> {
+    fn name(&self, svg: &mut Svg, fault: &Fault, (name, what): (&str, &str), y: f64) {
+        let name = fit(name, self.at.name_room());
+        svg.text((self.at.name_end(), y + 11.0), Anchor::End, "t-row", &name);
+        let what = fit(what, self.at.right - self.at.gutter);
+        let x = self.axis.x(fault.inject.0 as f64);
+        let x = x.min(self.at.right - width(&what)).max(self.at.gutter);
+        svg.text((x, y - 6.0), Anchor::Start, "t-what", &what);
     }
-    svg.text(
-        (GUTTER - 12.0, bottom + 17.0),
-        Anchor::End,
-        "t-tick",
-        &format!("time, {}", scene.unit().0),
-    );
+
+    fn bar(&self, svg: &mut Svg, fault: &Fault, y: f64) {
+        let x = |t: f64| self.axis.x(t);
+        let x0 = x(fault.inject.0 as f64);
+        let x3 = x(self.scene.finite(fault.end()));
+        let x1 = fault.effect.as_ref().map_or(x0, |s| x(s.at.0 as f64));
+        let x2 = fault.heal.map_or(x3, |at| x(at.0 as f64));
+        let class = if fault.proved() {
+            "fault"
+        } else {
+            "fault unproved"
+        };
+        svg.rect((x0, y), ((x3 - x0).max(3.0), 14.0), "fault light");
+        svg.rect((x1, y), ((x2 - x1).max(1.5), 14.0), class);
+        if fault.end().is_infinite() {
+            svg.path(&format!("M{:.1} {y:.1}l7 7l-7 7", x3 + 2.0), "axis");
+        }
+    }
 }
 
 fn sentence(fault: &Fault) -> String {

@@ -23,6 +23,9 @@ pub(super) fn page(input: &Input<'_>, scene: &Scene<'_>) -> String {
         top.word,
         escape::markdown(&top.sentence)
     );
+    if !top.detail.is_empty() {
+        let _ = writeln!(out, "{}\n", escape::markdown(&top.detail));
+    }
     for warning in headline::warnings(scene, input.verdict) {
         let _ = writeln!(out, "> **Warning:** {}\n", escape::markdown(&warning));
     }
@@ -47,7 +50,8 @@ fn facts(out: &mut String, input: &Input<'_>, scene: &Scene<'_>) {
     }
     let mut say = |name: &str, value: String| {
         if !value.is_empty() {
-            let _ = writeln!(out, "- {name}: {}", escape::markdown(&value));
+            let value = escape::markdown(&escape::shorten(&value, 400));
+            let _ = writeln!(out, "- {name}: {value}");
         }
     };
     say(
@@ -93,11 +97,11 @@ fn properties(out: &mut String, verdict: &Verdict) {
     for (name, p) in sorted(verdict) {
         let (sign, word, _) = headline::decision(p.verdict);
         let decides = if p.decides { "yes" } else { "no, only shown" };
-        let (checked, what) = (words::thousands(p.checked), words::of(name).checked);
+        let checked = words::of(name).checked.count(p.checked);
         let _ = writeln!(
             out,
-            "| {} | {sign} {word} | {} | {checked} {what} | {decides} |",
-            escape::markdown(name),
+            "| {} | {sign} {word} | {} | {checked} | {decides} |",
+            escape::markdown(&escape::shorten(name, 80)),
             headline::count(name, p)
         );
     }
@@ -108,34 +112,30 @@ fn section(out: &mut String, name: &str, property: &PropertyResult) {
     let _ = writeln!(
         out,
         "\n## {} {word}\n\n{}\n",
-        escape::markdown(name),
+        escape::markdown(&escape::shorten(name, 80)),
         words::of(name).definition
     );
     if !property.why.is_empty() {
         let _ = writeln!(
             out,
-            "{}\n",
-            escape::markdown(&escape::shorten(&property.why, 1000))
+            "Remark: {}\n",
+            escape::markdown(&escape::sentence(&property.why, 1000))
         );
     }
     for anomaly in property.anomalies.iter().take(ANOMALIES_MAX) {
-        let message = escape::markdown(&escape::shorten(&anomaly.message, 1000));
-        let _ = writeln!(out, "- **{}**: {message}", escape::markdown(&anomaly.name));
-        if !anomaly.mend.is_empty() {
-            let _ = writeln!(
-                out,
-                "  What usually mends it: {}",
-                escape::markdown(&anomaly.mend)
-            );
-        }
+        let message = escape::markdown(&escape::sentence(&anomaly.message, 1000));
+        let name = escape::markdown(&escape::shorten(&anomaly.name, 80));
+        let _ = writeln!(out, "- **{name}**: {message}");
     }
     let shown = property.anomalies.len().min(ANOMALIES_MAX) as u64;
     if property.count > shown {
-        let _ = writeln!(
-            out,
-            "- and {} more",
-            words::thousands(property.count - shown)
-        );
+        let more = words::thousands(property.count - shown);
+        let _ = writeln!(out, "- and {more} more");
+    }
+    let mut mends = property.anomalies.iter().map(|a| &a.mend);
+    if let Some(mend) = mends.find(|m| !m.is_empty()) {
+        let mend = escape::markdown(&escape::shorten(mend, 1000));
+        let _ = writeln!(out, "\nWhat usually mends it: {mend}");
     }
 }
 
@@ -153,7 +153,7 @@ fn faults(out: &mut String, scene: &Scene<'_>) {
         let _ = writeln!(
             out,
             "| {} | {} | {} | {} | {proved} |",
-            escape::markdown(&fault.name()),
+            escape::markdown(&escape::shorten(&fault.name(), 60)),
             escape::markdown(&escape::shorten(&fault.what, 200)),
             fault.inject,
             fault.end()

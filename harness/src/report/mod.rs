@@ -9,16 +9,21 @@
 
 mod anomaly;
 mod axis;
+mod bands;
+mod chart;
 mod escape;
 mod fault_picture;
 mod headline;
+mod layout;
 mod markdown;
 mod op_picture;
 mod op_words;
 mod phases;
+mod place;
 mod plots;
 mod samples;
 mod scene;
+mod strip;
 mod svg;
 mod theme;
 mod view;
@@ -95,7 +100,7 @@ pub enum ReportError {
 pub fn html(input: &Input<'_>) -> Result<String, ReportError> {
     let scene = scene::Scene::new(input.history);
     let page = view::Page::new(input, &scene)?.render()?;
-    Ok(escape::block(&page))
+    Ok(escape::page(&page))
 }
 
 /// The plots as files: name and SVG. Empty when no operation was completed.

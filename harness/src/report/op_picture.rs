@@ -4,20 +4,20 @@
 //! the picture and fades. Every label has a place of its own: inside its bar, beside it, or on a further line of its row.
 
 use super::axis::Axis;
-use super::op_words;
-use super::scene::{Fault, Scene};
-use super::svg::{Anchor, Lanes, Svg, fit, width};
+use super::bands::Bands;
+use super::escape;
+use super::layout::{Frame, Layout};
+use super::op_words::{self, Style};
+use super::scene::Scene;
+use super::strip;
+use super::svg::{Anchor, Svg, fit, width};
 use schism_history::{Op, Outcome};
-use serde_json::Value;
 
-const WIDTH: f64 = 860.0;
-const GUTTER: f64 = 132.0;
-const RIGHT: f64 = WIDTH - 14.0;
 const LINE: f64 = 30.0;
 const BAR: f64 = 20.0;
-const BAND_LINE: f64 = 17.0;
-const BAND_LINES_MAX: usize = 4;
 const BAR_WIDTH_MIN: f64 = 5.0;
+/// Between a bar and the label beside it, and between what stands on one line.
+const GAP: f64 = 6.0;
 /// Operations of one anomaly that are drawn; the table lists more.
 pub(super) const DRAWN_MAX: usize = 30;
 
@@ -41,53 +41,44 @@ struct Row {
     lines: Vec<Vec<(f64, f64)>>,
 }
 
-/// Draws operations; `id` is unique in the page. Empty when there is nothing to draw.
-pub(super) fn draw(
-    scene: &Scene<'_>,
-    ops: &[&Op<'_>],
-    focus: Option<&Value>,
-    id: &str,
-    title: &str,
-) -> String {
+/// How operations are drawn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Drawing<'a> {
+    /// Unique in the page.
+    pub(super) id: &'a str,
+    pub(super) title: &'a str,
+    pub(super) style: Style<'a>,
+    pub(super) frame: Frame,
+}
+
+/// Draws operations. Empty when there is nothing to draw.
+pub(super) fn draw(scene: &Scene<'_>, ops: &[&Op<'_>], how: Drawing<'_>) -> String {
     if ops.is_empty() {
         return String::new();
     }
     let mut ops: Vec<&Op<'_>> = ops.iter().take(DRAWN_MAX).copied().collect();
     ops.sort_by_key(|op| (op.start(), op.index()));
-    let axis = Axis::around(&intervals(&ops), (GUTTER, RIGHT), scene.unit().1);
-    let (rows, bars) = place(&ops, focus, &axis);
+    let mut rows = rows(&ops);
+    let names = rows.iter().map(|r| width(&r.name)).fold(0.0, f64::max);
+    let at = Layout::new(how.frame, names);
+    let axis = Axis::around(&intervals(&ops), at.time(), scene.unit().1);
+    let bars = place(&mut rows, &ops, how.style, &axis, &at);
 
     let mut svg = Svg::default();
-    let faults = in_sight(scene, &axis);
-    let (bands, lanes) = band_labels(scene, &faults, &axis);
-    let top = 8.0 + BAND_LINE * lanes as f64;
+    let bands = Bands::new(scene, &axis, &at);
+    let top = 8.0 + bands.height();
     let height: f64 = rows.iter().map(|r| r.lines.len() as f64 * LINE).sum();
     let bottom = top + height + 4.0;
-    draw_bands(&mut svg, scene, &faults, &axis, (2.0, bottom));
-    for (x, lane, text) in bands {
-        svg.text(
-            (x, 14.0 + BAND_LINE * lane as f64),
-            Anchor::Start,
-            "t-band",
-            &text,
-        );
-    }
-    let tops = draw_rows(&mut svg, &rows, top);
-    draw_axis(&mut svg, scene, &axis, (top, bottom));
+    bands.draw(&mut svg, (2.0, bottom));
+    let tops = draw_rows(&mut svg, &rows, &at, top);
+    at.draw_axis(&mut svg, scene, &axis, (top, bottom));
     for bar in &bars {
-        draw_bar(&mut svg, bar, tops[bar.row] + bar.line as f64 * LINE, id);
+        let y = tops[bar.row] + bar.line as f64 * LINE;
+        draw_bar(&mut svg, bar, y, how);
     }
-    let desc = ops
-        .iter()
-        .map(|op| op_words::sentence(op))
-        .collect::<Vec<_>>()
-        .join("; ");
-    svg.finish(
-        id,
-        (WIDTH, bottom + 24.0),
-        title,
-        &super::escape::shorten(&desc, 1500),
-    )
+    strip::draw(&mut svg, scene, &ops, &at, bottom + 24.0);
+    let size = (at.width, bottom + 24.0 + strip::HEIGHT);
+    svg.finish(how.frame.class(), how.id, size, how.title)
 }
 
 /// What the axis must show, in ns; of an operation whose outcome is unknown only the beginning.
@@ -104,35 +95,42 @@ fn intervals(ops: &[&Op<'_>]) -> Vec<(f64, f64)> {
         .collect()
 }
 
-fn place<'a, 'h>(
-    ops: &[&'a Op<'h>],
-    focus: Option<&Value>,
-    axis: &Axis,
-) -> (Vec<Row>, Vec<Bar<'a, 'h>>) {
+/// A row a process, by its first operation.
+fn rows(ops: &[&Op<'_>]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
+    for op in ops {
+        if !rows.iter().any(|r| r.process == op.process()) {
+            rows.push(Row {
+                process: op.process(),
+                name: row_name(ops, op),
+                lines: vec![Vec::new()],
+            });
+        }
+    }
+    rows
+}
+
+fn place<'a, 'h>(
+    rows: &mut [Row],
+    ops: &[&'a Op<'h>],
+    style: Style<'_>,
+    axis: &Axis,
+    at: &Layout,
+) -> Vec<Bar<'a, 'h>> {
     let mut bars = Vec::with_capacity(ops.len());
     for &op in ops {
-        let row = rows
-            .iter()
-            .position(|r| r.process == op.process())
-            .unwrap_or_else(|| {
-                let name = row_name(ops, op);
-                rows.push(Row {
-                    process: op.process(),
-                    name,
-                    lines: vec![Vec::new()],
-                });
-                rows.len() - 1
-            });
-        let x0 = axis.x(op.start().0 as f64);
+        let Some(row) = rows.iter().position(|r| r.process == op.process()) else {
+            continue;
+        };
+        let x0 = axis.x(op.start().0 as f64).min(at.right - BAR_WIDTH_MIN);
         let end = if op.end().is_infinite() {
-            RIGHT
+            at.right
         } else {
             axis.x(op.end().0 as f64)
         };
-        let x1 = end.max(x0 + BAR_WIDTH_MIN).min(WIDTH - 4.0);
-        let label = fit(&op_words::label(op, focus), (RIGHT - GUTTER) / 2.0 - 20.0);
-        let (line, text_x) = find_room(&mut rows[row].lines, (x0, x1), width(&label));
+        let x1 = end.max(x0 + BAR_WIDTH_MIN).min(at.width - 4.0);
+        let (label, choices) = choices(&op_words::label(op, style), (x0, x1), axis, at);
+        let (line, text_x) = find_room(&mut rows[row].lines, &choices);
         bars.push(Bar {
             op,
             label,
@@ -143,7 +141,50 @@ fn place<'a, 'h>(
             line,
         });
     }
-    (rows, bars)
+    bars
+}
+
+/// Where bar and label may be together: from, to, and where the label begins.
+type Choice = (f64, f64, f64);
+
+/// The label, as long as there is room for it anywhere, and its places: inside the bar, else right of it, else left of it. One that runs
+/// over a cut of the axis comes last: there it would seem to belong to another time.
+fn choices(text: &str, (x0, x1): (f64, f64), axis: &Axis, at: &Layout) -> (String, Vec<Choice>) {
+    let (inside, right, left) = (
+        x1 - x0 - 2.0 * GAP,
+        at.width - 4.0 - x1 - GAP,
+        x0 - GAP - at.gutter,
+    );
+    let label = fit(text, inside.max(right).max(left));
+    let room = width(&label);
+    if room <= inside {
+        return (label, vec![(x0, x1, x0 + GAP)]);
+    }
+    let mut choices = Vec::new();
+    if room <= right {
+        choices.push((x0, x1 + GAP + room, x1 + GAP));
+    }
+    if room <= left {
+        choices.push((x0 - GAP - room, x1, x0 - GAP - room));
+    }
+    let cut = |c: &Choice| axis.cuts().iter().any(|x| c.2 < *x && *x < c.2 + room);
+    choices.sort_by_key(cut);
+    (label, choices)
+}
+
+/// The first line of a row where one of the choices is free.
+fn find_room(lines: &mut Vec<Vec<(f64, f64)>>, choices: &[Choice]) -> (usize, f64) {
+    for (number, line) in lines.iter_mut().enumerate() {
+        for &(from, to, text_x) in choices {
+            if line.iter().all(|&(a, b)| to + GAP < a || b + GAP < from) {
+                line.push((from, to));
+                return (number, text_x);
+            }
+        }
+    }
+    let (from, to, text_x) = choices.first().copied().unwrap_or_default();
+    lines.push(vec![(from, to)]);
+    (lines.len() - 1, text_x)
 }
 
 /// `p3 · n1`: the node only where all that this process did was answered by one.
@@ -155,7 +196,7 @@ fn row_name(ops: &[&Op<'_>], of: &Op<'_>) -> String {
     let first = nodes.next().flatten();
     let same = nodes.all(|node| node == first);
     match first.filter(|_| same) {
-        Some(node) => format!("{} · {node}", short(of)),
+        Some(node) => format!("{} · {}", short(of), escape::shorten(&node.0, 40)),
         None => short(of),
     }
 }
@@ -167,152 +208,42 @@ fn short(op: &Op<'_>) -> String {
     }
 }
 
-/// The first line of a row where bar and label fit: inside the bar, else right of it, else left of it.
-fn find_room(lines: &mut Vec<Vec<(f64, f64)>>, (x0, x1): (f64, f64), text: f64) -> (usize, f64) {
-    let inside = x1 - x0 >= text + 10.0;
-    for line in 0.. {
-        if line == lines.len() {
-            lines.push(Vec::new());
-        }
-        let choices = if inside {
-            vec![(x0, x1, x0 + 5.0)]
-        } else {
-            vec![
-                (x0, x1 + 6.0 + text, x1 + 6.0),
-                (x0 - 6.0 - text, x1, x0 - 6.0 - text),
-            ]
-        };
-        for (from, to, text_x) in choices {
-            let free = lines[line]
-                .iter()
-                .all(|&(a, b)| to + 4.0 < a || b + 4.0 < from);
-            let last_resort = line > DRAWN_MAX;
-            if last_resort || (free && from >= GUTTER - 2.0 && to <= WIDTH - 4.0) {
-                lines[line].push((from, to));
-                return (line, text_x);
-            }
-        }
-    }
-    (0, x0)
-}
-
-/// The faults that are in force at some time that the axis shows.
-fn in_sight<'s>(scene: &'s Scene<'_>, axis: &Axis) -> Vec<&'s Fault> {
-    let (from, to) = axis.shown();
-    let seen = |f: &&Fault| (f.inject.0 as f64) < to && scene.finite(f.end()) > from;
-    scene.faults.iter().filter(seen).collect()
-}
-
-/// A fault's stretch in pixels, at least visible.
-fn band(scene: &Scene<'_>, fault: &Fault, axis: &Axis) -> (f64, f64) {
-    let x0 = axis.x(fault.inject.0 as f64);
-    let end = if fault.end().is_infinite() {
-        f64::INFINITY
-    } else {
-        scene.finite(fault.end())
-    };
-    (x0, axis.x(end).max(x0 + 2.0))
-}
-
-fn band_labels(
-    scene: &Scene<'_>,
-    faults: &[&Fault],
-    axis: &Axis,
-) -> (Vec<(f64, usize, String)>, usize) {
-    let mut lanes = Lanes::default();
-    let mut labels = Vec::new();
-    for fault in faults {
-        let (x0, _) = band(scene, fault, axis);
-        let text = fit(&fault_label(scene, fault), RIGHT - GUTTER);
-        let x = (x0 + 4.0).min(RIGHT - width(&text));
-        if let Some(lane) = lanes.place(x, width(&text), BAND_LINES_MAX) {
-            labels.push((x, lane, text));
-        }
-    }
-    (labels, lanes.len())
-}
-
-fn fault_label(scene: &Scene<'_>, fault: &Fault) -> String {
-    let (unit, ns) = scene.unit();
-    let end = match fault.end() {
-        end if end.is_infinite() => "end".to_owned(),
-        end => format!("{:.2} {unit}", end.0 as f64 / ns),
-    };
-    format!("{} ({:.2}–{end})", fault.name(), fault.inject.0 as f64 / ns)
-}
-
-fn draw_bands(
-    svg: &mut Svg,
-    scene: &Scene<'_>,
-    faults: &[&Fault],
-    axis: &Axis,
-    (top, bottom): (f64, f64),
-) {
-    for fault in faults {
-        let (x0, x1) = band(scene, fault, axis);
-        svg.open(&format!("{}: {}", fault_label(scene, fault), fault.what));
-        svg.rect((x0, top), (x1 - x0, bottom - top), "band");
-        svg.line((x0, top), (x0, bottom), "band-edge");
-        svg.close();
-    }
-}
-
-fn draw_rows(svg: &mut Svg, rows: &[Row], top: f64) -> Vec<f64> {
+fn draw_rows(svg: &mut Svg, rows: &[Row], at: &Layout, top: f64) -> Vec<f64> {
     let mut y = top;
     let mut tops = Vec::with_capacity(rows.len());
     for row in rows {
         tops.push(y);
         let height = row.lines.len() as f64 * LINE;
-        svg.open(&row.name);
-        svg.text(
-            (GUTTER - 12.0, y + 19.0),
-            Anchor::End,
-            "t-row",
-            &fit(&row.name, GUTTER - 14.0),
-        );
+        let name = fit(&row.name, at.name_room());
+        svg.open(if name == row.name { "" } else { &row.name });
+        svg.text((at.name_end(), y + 19.0), Anchor::End, "t-row", &name);
         svg.close();
         y += height;
-        svg.line((4.0, y), (RIGHT, y), "rule");
+        svg.line((4.0, y), (at.right, y), "rule");
     }
     tops
 }
 
-fn draw_axis(svg: &mut Svg, scene: &Scene<'_>, axis: &Axis, (top, bottom): (f64, f64)) {
-    for (x0, x1) in axis.parts() {
-        svg.line((x0, bottom), (x1, bottom), "axis");
-    }
-    for x in axis.cuts() {
-        let y = bottom - 6.0;
-        svg.path(
-            &format!("M{:.1} {y:.1}l-4 12M{:.1} {y:.1}l-4 12", x - 1.0, x + 5.0),
-            "axis",
-        );
-        svg.line((x, top), (x, bottom - 8.0), "cut");
-    }
-    for tick in axis.ticks(width) {
-        svg.line((tick.x, bottom), (tick.x, bottom + 4.0), "axis");
-        let half = width(&tick.label) / 2.0;
-        let x = tick.x.clamp(GUTTER - 8.0 + half, WIDTH - 2.0 - half);
-        svg.text((x, bottom + 17.0), Anchor::Middle, "t-tick", &tick.label);
-    }
-    svg.text(
-        (GUTTER - 12.0, bottom + 17.0),
-        Anchor::End,
-        "t-tick",
-        &format!("time, {}", scene.unit().0),
-    );
-}
-
-fn draw_bar(svg: &mut Svg, bar: &Bar<'_, '_>, top: f64, id: &str) {
+fn draw_bar(svg: &mut Svg, bar: &Bar<'_, '_>, top: f64, how: Drawing<'_>) {
     let y = top + (LINE - BAR) / 2.0;
     let size = (bar.x1 - bar.x0, BAR);
-    svg.open(&op_words::sentence(bar.op));
+    // Nothing can be pointed at on a phone.
+    let title = match how.frame {
+        Frame::Wide => op_words::sentence(bar.op, how.style),
+        Frame::Narrow => String::new(),
+    };
+    svg.open(&title);
     match bar.op.outcome() {
         Outcome::Ok => svg.rect((bar.x0, y), size, "bar ok"),
         Outcome::Fail => svg.rect((bar.x0, y), size, "bar fail"),
-        Outcome::Info => draw_open(svg, bar, y, id),
+        Outcome::Info => draw_open(svg, bar, y, how.id),
     }
-    svg.text((bar.text_x, y + 14.0), Anchor::Start, "t-op", &bar.label);
+    let class = if bar.text_x > bar.x0 && bar.text_x < bar.x1 {
+        "t-op"
+    } else {
+        "t-op beside"
+    };
+    svg.text((bar.text_x, y + 14.0), Anchor::Start, class, &bar.label);
     svg.close();
 }
 
@@ -335,6 +266,15 @@ mod tests {
     use super::*;
     use schism_history::History;
 
+    fn how(frame: Frame) -> Drawing<'static> {
+        Drawing {
+            id: "p",
+            title: "title",
+            style: Style::default(),
+            frame,
+        }
+    }
+
     #[test]
     fn unknown_outcomes_run_out_of_the_picture_and_far_operations_stay_wide() {
         let history = History::dsl(
@@ -343,29 +283,61 @@ mod tests {
         .unwrap();
         let scene = Scene::new(&history);
         let ops: Vec<&Op<'_>> = scene.ops.iter().collect();
-        let svg = draw(&scene, &ops, None, "p", "title");
-        assert!(svg.contains("add 17 ok") && svg.contains("add 18 ?"));
+        let svg = draw(&scene, &ops, how(Frame::Wide));
+        assert!(svg.contains(">add 17<") && svg.contains(">add 18 ?<"));
         assert!(svg.contains("url(#p-f)") && svg.contains(r#"class="cut""#));
-        assert!(draw(&scene, &[], None, "p", "").is_empty());
+        assert!(svg.contains("p0 · n1") && svg.contains("whole run"));
+        assert!(draw(&scene, &[], how(Frame::Wide)).is_empty());
     }
 
-    #[test]
-    fn labels_of_one_row_never_overlap() {
-        let text: Vec<String> = (0..30)
-            .map(|i| format!("0: write x {} @{}..{}", 1_000_000 + i, i * 2, i * 2 + 1))
-            .collect();
-        let history = History::dsl(&text.join(";")).unwrap();
+    /// Every label lies inside the picture, and no two of one line touch.
+    fn neat(text: &str, frame: Frame) {
+        let history = History::dsl(text).unwrap();
         let scene = Scene::new(&history);
-        let ops: Vec<&Op<'_>> = scene.ops.iter().collect();
-        let axis = Axis::around(&intervals(&ops), (GUTTER, RIGHT), 1e6);
-        let (_, bars) = place(&ops, None, &axis);
+        let ops: Vec<&Op<'_>> = scene.ops.iter().take(DRAWN_MAX).collect();
+        let at = Layout::new(frame, 60.0);
+        let axis = Axis::around(&intervals(&ops), at.time(), 1e6);
+        let mut rows = rows(&ops);
+        let bars = place(&mut rows, &ops, Style::default(), &axis, &at);
+        assert_eq!(bars.len(), ops.len());
+        assert!(rows.iter().all(|r| r.lines.len() <= ops.len()));
         for (i, a) in bars.iter().enumerate() {
-            assert!(a.text_x >= GUTTER - 4.0 && a.text_x + width(&a.label) <= WIDTH);
-            for b in &bars[i + 1..] {
+            assert!(a.text_x >= at.gutter - 4.0 && a.text_x + width(&a.label) <= at.width);
+            for b in bars[i + 1..].iter().filter(|b| b.row == a.row) {
                 let apart = a.text_x + width(&a.label) <= b.text_x
                     || b.text_x + width(&b.label) <= a.text_x;
                 assert!(apart || a.line != b.line, "{} and {}", a.label, b.label);
             }
+        }
+    }
+
+    #[test]
+    fn labels_of_one_row_never_overlap() {
+        let many: Vec<String> = (0..30)
+            .map(|i| format!("0: write x {} @{}..{}", 1_000_000 + i, i * 2, i * 2 + 1))
+            .collect();
+        let long = "v".repeat(200);
+        let middle = format!(
+            "0: write x 1 @0..1; 1: write x \"{long}\" @30..70; 0: write x 2 @99..100; 2: write x \"{long}\" @50..?"
+        );
+        for frame in [Frame::Wide, Frame::Narrow] {
+            neat(&many.join(";"), frame);
+            neat(&middle, frame);
+        }
+    }
+
+    #[test]
+    fn a_label_does_not_run_over_a_cut_when_there_is_room_elsewhere() {
+        let history =
+            History::dsl("0: write x 123456789 @0..1; 1: write x 123456789 @9000..9001").unwrap();
+        let scene = Scene::new(&history);
+        let ops: Vec<&Op<'_>> = scene.ops.iter().collect();
+        let at = Layout::new(Frame::Narrow, 60.0);
+        let axis = Axis::around(&intervals(&ops), at.time(), 1e6);
+        let cut = axis.cuts()[0];
+        for bar in place(&mut rows(&ops), &ops, Style::default(), &axis, &at) {
+            let (from, to) = (bar.text_x, bar.text_x + width(&bar.label));
+            assert!(to <= cut || cut <= from, "{from} to {to}, cut at {cut}");
         }
     }
 }

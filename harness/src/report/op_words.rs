@@ -1,7 +1,7 @@
 //! One operation in a few words, as a label in a picture and as the row of a table.
 //!
 //! A read of a whole set is hundreds of values long, and what matters is whether one of them is there: the anomaly's element is
-//! the focus, and labels say `412 values, without 17`.
+//! the focus, and labels say `read: no 17`.
 
 use super::escape;
 use schism_checkers::verdict::Anomaly;
@@ -13,8 +13,30 @@ const CELL_CHARS: usize = 60;
 /// Characters of a value in a tooltip.
 const WHOLE_CHARS: usize = 300;
 
+/// What is worth saying of the operations of one anomaly.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Style<'v> {
+    /// The element that it is about.
+    pub(super) focus: Option<&'v Value>,
+    /// Whether they are on several keys.
+    keys: bool,
+    /// Whether it is about the terms in which they were answered.
+    terms: bool,
+}
+
+impl<'v> Style<'v> {
+    pub(super) fn of(anomaly: &'v Anomaly, ops: &[&Op<'v>]) -> Self {
+        let key = ops.first().and_then(|op| op.key());
+        Self {
+            focus: focus(anomaly, ops),
+            keys: ops.iter().any(|op| op.key() != key),
+            terms: anomaly.details.contains_key("term"),
+        }
+    }
+}
+
 /// The element that an anomaly is about: as its details name it, else the argument of the only operation that has one.
-pub(super) fn focus<'v>(anomaly: &'v Anomaly, ops: &[&Op<'v>]) -> Option<&'v Value> {
+fn focus<'v>(anomaly: &'v Anomaly, ops: &[&Op<'v>]) -> Option<&'v Value> {
     let named = ["element", "value"]
         .into_iter()
         .find_map(|name| anomaly.details.get(name));
@@ -28,45 +50,72 @@ pub(super) fn focus<'v>(anomaly: &'v Anomaly, ops: &[&Op<'v>]) -> Option<&'v Val
     })
 }
 
-/// `add 17 ok`, `read → 412 values, without 17`, `cas 3→4 fail`, `write 7 ?`.
-pub(super) fn label(op: &Op<'_>, focus: Option<&Value>) -> String {
+/// `add 17`, `read: no 17`, `cas 3→4 fail`, `write 7 ?`. That it succeeded is said by the bar alone.
+pub(super) fn label(op: &Op<'_>, style: Style<'_>) -> String {
     let outcome = match op.outcome() {
-        Outcome::Ok => "ok",
-        Outcome::Fail => "fail",
-        Outcome::Info => "?",
+        Outcome::Ok => "",
+        Outcome::Fail => " fail",
+        Outcome::Info => " ?",
     };
-    let what = match (op.argument(), op.result()) {
-        (Value::Null, Some(result)) => format!("{} → {}", op.f(), brief(result, focus)),
-        (Value::Null, None) => op.f().to_owned(),
-        (Value::Array(pair), _) if op.f() == "cas" && pair.len() == 2 => {
-            format!("cas {}→{}", brief(&pair[0], None), brief(&pair[1], None))
-        }
-        (argument, Some(result)) if result != argument && !result.is_null() => {
-            format!(
-                "{} {} → {}",
-                op.f(),
-                brief(argument, None),
-                brief(result, focus)
-            )
-        }
-        (argument, _) => format!("{} {}", op.f(), brief(argument, None)),
-    };
-    escape::line(&format!("{what} {outcome}"))
+    let term = term(op).filter(|_| style.terms);
+    let term = term.map(|t| format!(" (term {t})")).unwrap_or_default();
+    format!("{}{term}{outcome}", what(op, style))
 }
 
-fn brief(value: &Value, focus: Option<&Value>) -> String {
+/// The same without term and outcome.
+pub(super) fn what(op: &Op<'_>, style: Style<'_>) -> String {
+    let key = if style.keys {
+        format!(" {}", key(op))
+    } else {
+        String::new()
+    };
+    let f = format!("{}{key}", escape::shorten(op.f(), 40));
+    let what = match (op.argument(), op.result()) {
+        (Value::Null, Some(result)) => format!("{f}{}", returned(result, style)),
+        (Value::Null, None) => f,
+        (Value::Array(pair), _) if op.f() == "cas" && pair.len() == 2 => {
+            format!("{f} {}→{}", brief(&pair[0]), brief(&pair[1]))
+        }
+        (argument, Some(result)) if result != argument && !result.is_null() => {
+            format!("{f} {}{}", brief(argument), returned(result, style))
+        }
+        (argument, _) => format!("{f} {}", brief(argument)),
+    };
+    escape::line(&what)
+}
+
+/// What was answered, behind what was asked.
+fn returned(result: &Value, style: Style<'_>) -> String {
+    match (result, style.focus) {
+        (Value::Array(list), Some(focus)) => {
+            let has = if list.contains(focus) { "has" } else { "no" };
+            format!(": {has} {}", brief(focus))
+        }
+        _ => format!(" → {}", brief(result)),
+    }
+}
+
+fn brief(value: &Value) -> String {
     match value {
-        Value::Null => "∅".to_owned(),
-        Value::Array(list) => match focus {
-            Some(focus) if list.contains(focus) => {
-                format!("{}, with {}", values(list.len()), brief(focus, None))
-            }
-            Some(focus) => format!("{}, without {}", values(list.len()), brief(focus, None)),
-            None if list.len() > 4 => values(list.len()),
-            None => escape::shorten(&value.to_string(), 24),
-        },
+        Value::Null => "nothing".to_owned(),
+        Value::Array(list) if list.len() > 4 => values(list.len()),
         Value::String(text) => escape::shorten(text, 24),
         other => escape::shorten(&other.to_string(), 24),
+    }
+}
+
+/// An answer in a cell of a table: a long list is its length, and whether the element in question is in it.
+fn answer(value: &Value, focus: Option<&Value>) -> String {
+    match (value, focus) {
+        (Value::Array(list), Some(focus)) => {
+            let with = if list.contains(focus) {
+                "with"
+            } else {
+                "without"
+            };
+            format!("{}, {with} {}", values(list.len()), brief(focus))
+        }
+        _ => brief(value),
     }
 }
 
@@ -89,10 +138,10 @@ pub(super) struct Cell {
 /// The value of an operation: what was asked, and what was answered where that is something else.
 pub(super) fn cell(op: &Op<'_>, focus: Option<&Value>) -> Cell {
     let (text, whole) = match (op.argument(), op.result()) {
-        (Value::Null, Some(result)) => (brief(result, focus), result.to_string()),
+        (Value::Null, Some(result)) => (answer(result, focus), result.to_string()),
         (Value::Null, None) => return Cell::default(),
         (argument, Some(result)) if result != argument && !result.is_null() => (
-            format!("{} → {}", shown(argument), brief(result, focus)),
+            format!("{} → {}", shown(argument), answer(result, focus)),
             format!("{argument} → {result}"),
         ),
         (argument, _) => (shown(argument), argument.to_string()),
@@ -156,31 +205,27 @@ pub(super) fn key(op: &Op<'_>) -> String {
         .unwrap_or_default()
 }
 
-/// The whole of it: the tooltip of its bar in a picture.
-pub(super) fn sentence(op: &Op<'_>) -> String {
-    let value = cell(op, None);
+/// More than the label says: the tooltip of its bar in a picture.
+pub(super) fn sentence(op: &Op<'_>, style: Style<'_>) -> String {
+    let value = cell(op, style.focus).text;
     let key = op
         .key()
         .map(|_| format!(" on {}", key(op)))
         .unwrap_or_default();
-    let by = node(op).map(|n| format!(", {n}")).unwrap_or_default();
+    let by = node(op).map(|n| format!(", {}", escape::shorten(&n.0, 40)));
+    let by = by.unwrap_or_default();
     let term = term(op)
         .map(|t| format!(" in term {t}"))
         .unwrap_or_default();
-    let whole = if value.whole.is_empty() {
-        value.text
-    } else {
-        value.whole
-    };
     let end = if op.end().is_infinite() {
         String::new()
     } else {
         format!(" to {}", op.end())
     };
     format!(
-        "{}: {}{key} {whole} ({}){by}{term}, {}{end}",
+        "{}: {}{key}: {value} ({}){by}{term}, {}{end}",
         op.process(),
-        op.f(),
+        escape::shorten(op.f(), 40),
         outcome(op).0,
         op.start()
     )
@@ -194,20 +239,24 @@ mod tests {
     #[test]
     fn labels_say_what_matters() {
         let history = History::dsl(
-            "0: add s 17 @0..1; 1: read s [1,2,3,4,5,6] @2..3; 2: cas x [3,4] @4..5 fail error=precondition; 3: write x 7 @6..?; 4: read x null @7..8",
+            "0: add s 17 @0..1; 1: read s [1,2,3,4,5,6] @2..3 term=2; 2: cas x [3,4] @4..5 fail error=precondition; 3: write x 7 @6..?; 4: read x null @7..8",
         )
         .unwrap();
         let ops = history.ops();
         let element = serde_json::json!(17);
-        assert_eq!(label(&ops[0], None), "add 17 ok");
-        assert_eq!(label(&ops[1], None), "read → 6 values ok");
-        assert_eq!(
-            label(&ops[1], Some(&element)),
-            "read → 6 values, without 17 ok"
-        );
-        assert_eq!(label(&ops[2], None), "cas 3→4 fail");
-        assert_eq!(label(&ops[3], None), "write 7 ?");
-        assert_eq!(label(&ops[4], None), "read → ∅ ok");
+        let plain = Style::default();
+        let about = Style {
+            focus: Some(&element),
+            keys: true,
+            terms: true,
+        };
+        assert_eq!(label(&ops[0], plain), "add 17");
+        assert_eq!(label(&ops[1], plain), "read → 6 values");
+        assert_eq!(label(&ops[1], about), "read s: no 17 (term 2)");
+        assert_eq!(cell(&ops[1], Some(&element)).text, "6 values, without 17");
+        assert_eq!(label(&ops[2], plain), "cas 3→4 fail");
+        assert_eq!(label(&ops[3], plain), "write 7 ?");
+        assert_eq!(label(&ops[4], plain), "read → nothing");
         assert_eq!(outcome(&ops[2]).0, "fail: precondition");
     }
 
@@ -216,7 +265,7 @@ mod tests {
         let long = "y".repeat(10_000);
         let history = History::dsl(&format!("0: write x \"{long}\" @0..1")).unwrap();
         let op = history.ops()[0];
-        assert!(label(&op, None).chars().count() < 40);
+        assert!(label(&op, Style::default()).chars().count() < 40);
         let cell = cell(&op, None);
         assert!(cell.text.chars().count() <= CELL_CHARS && cell.whole.len() < 800);
         assert!(cell.whole.ends_with("(10002 bytes in all)"));

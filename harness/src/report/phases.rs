@@ -51,7 +51,7 @@ fn phase_at(scene: &Scene<'_>, time: Time) -> Phase {
     match faults.first() {
         None => Phase::Before,
         Some(first) if time < first.inject => Phase::Before,
-        Some(_) if faults.iter().any(|f| f.inject <= time && time < f.end()) => Phase::During,
+        Some(_) if faults.iter().any(|f| f.in_force(time)) => Phase::During,
         Some(_) if faults.iter().all(|f| f.inject <= time) => Phase::After,
         Some(_) => Phase::Between,
     }
@@ -81,17 +81,19 @@ pub(super) fn by_phase(scene: &Scene<'_>) -> Vec<Row> {
     rows
 }
 
+/// Functions that have a row.
+const FUNCTIONS_MAX: usize = 30;
+
 /// A row a function.
 pub(super) fn by_function(scene: &Scene<'_>) -> Vec<Row> {
     let mut groups: BTreeMap<String, Vec<&Op<'_>>> = BTreeMap::new();
     for op in &scene.ops {
         let suffix = if op.is_final() { " (final)" } else { "" };
-        groups
-            .entry(format!("{}{suffix}", op.f()))
-            .or_default()
-            .push(op);
+        let f = super::escape::shorten(op.f(), 60);
+        groups.entry(format!("{f}{suffix}")).or_default().push(op);
     }
-    groups.iter().map(|(f, ops)| row(f, ops, None)).collect()
+    let shown = groups.iter().take(FUNCTIONS_MAX);
+    shown.map(|(f, ops)| row(f, ops, None)).collect()
 }
 
 /// How often each kind of error came, most frequent first.

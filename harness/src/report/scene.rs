@@ -3,6 +3,7 @@
 //! Reads the history only. The events of the nemesis and of the driver may be missing or unknown (a bare history file, another
 //! version): whatever is not understood is left out.
 
+use super::escape;
 use schism_history::{Event, History, Op, Time};
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ pub(super) struct Fault {
     pub(super) id: u64,
     /// `partition`, `kill`, ...
     pub(super) family: String,
-    /// What it does, in the nemesis' words; the nodes if it has none.
+    /// What it does, in the nemesis' words without the family's name; the nodes if it has none.
     pub(super) what: String,
     pub(super) inject: Time,
     pub(super) effect: Option<Stage>,
@@ -45,10 +46,31 @@ impl Fault {
         self.effect.as_ref().is_some_and(|s| s.proved == Some(true))
     }
 
+    /// Whether it is in force at this moment.
+    pub(super) fn in_force(&self, time: Time) -> bool {
+        self.inject <= time && time < self.end()
+    }
+
     /// `1 partition`.
     pub(super) fn name(&self) -> String {
         format!("{} {}", self.id, self.family)
     }
+
+    /// `1 partition (the leader n1 alone)`.
+    pub(super) fn phrase(&self) -> String {
+        match self.what.as_str() {
+            "" => self.name(),
+            what => format!("{} ({what})", self.name()),
+        }
+    }
+}
+
+/// A node that ended without anybody asking it to.
+#[derive(Debug, Clone)]
+pub(super) struct Crash {
+    pub(super) at: Time,
+    pub(super) node: String,
+    pub(super) how: String,
 }
 
 /// What came of waiting for the target to recover.
@@ -71,10 +93,9 @@ pub(super) struct Scene<'h> {
     pub(super) faults: Vec<Fault>,
     /// Name and beginning of each phase of the driver.
     pub(super) phases: Vec<(String, Time)>,
+    pub(super) crashes: Vec<Crash>,
     pub(super) recovery: Option<Recovery>,
     pub(super) interrupted: Option<String>,
-    /// Milliseconds to build the arena, and to take it down.
-    pub(super) arena_ms: (Option<f64>, Option<f64>),
     /// What time axes show of the whole run, in ns.
     pub(super) from: f64,
     pub(super) to: f64,
@@ -88,9 +109,9 @@ impl<'h> Scene<'h> {
             ops: history.ops(),
             faults: Vec::new(),
             phases: Vec::new(),
+            crashes: Vec::new(),
             recovery: None,
             interrupted: None,
-            arena_ms: (None, None),
             from,
             to,
         };
@@ -113,11 +134,12 @@ impl<'h> Scene<'h> {
                     why: text(value, "why"),
                 });
             }
+            "crash" => self.crashes.push(Crash {
+                at: event.time,
+                node: text(value, "node"),
+                how: text(value, "how"),
+            }),
             "interrupted" => self.interrupted = Some(text(value, "why")),
-            "arena" => {
-                self.arena_ms.0 = value["up_ms"].as_f64().or(self.arena_ms.0);
-                self.arena_ms.1 = value["down_ms"].as_f64().or(self.arena_ms.1);
-            }
             _ => self.take_fault(event),
         }
     }
@@ -192,17 +214,25 @@ fn span(history: &History) -> (f64, f64) {
 fn injected(id: u64, event: &Event) -> Fault {
     let what = match text(&event.value, "what") {
         what if what.is_empty() => nodes(&event.value),
-        what => what,
+        what => without_family(&what, &event.f),
     };
     Fault {
         id,
-        family: event.f.to_string(),
+        family: escape::shorten(&event.f, 80),
         what,
         inject: event.time,
         effect: None,
         heal: None,
         healed: None,
     }
+}
+
+/// `n4` of `pause n4`, `n5 alone` of `partition: n5 alone`: the family stands beside it wherever it is shown.
+fn without_family(what: &str, family: &str) -> String {
+    let rest = what
+        .strip_prefix(family)
+        .map(|r| r.trim_start_matches([':', ' ']));
+    rest.filter(|r| !r.is_empty()).unwrap_or(what).to_owned()
 }
 
 fn nodes(value: &Value) -> String {
@@ -225,6 +255,9 @@ fn looked(event: &Event) -> Stage {
     }
 }
 
+/// Characters of a text from an event that are kept.
+const TEXT_CHARS: usize = 500;
+
 fn text(value: &Value, field: &str) -> String {
-    value[field].as_str().unwrap_or_default().to_owned()
+    escape::sentence(value[field].as_str().unwrap_or_default(), TEXT_CHARS)
 }

@@ -78,10 +78,13 @@ impl Svg {
         );
     }
 
-    /// Opens a group that says `title` when it is pointed at.
+    /// Opens a group that says `title`, if that is not empty, when it is pointed at.
     pub(super) fn open(&mut self, title: &str) {
-        let title = escape::line(title);
-        let _ = write!(self.body, "<g><title>{}</title>", escape::xml(&title));
+        self.body.push_str("<g>");
+        if !title.is_empty() {
+            let title = escape::line(title);
+            let _ = write!(self.body, "<title>{}</title>", escape::xml(&title));
+        }
     }
 
     /// Closes a group.
@@ -90,12 +93,11 @@ impl Svg {
     }
 
     /// The whole drawing; `id` is ours and unique in the page.
-    pub(super) fn finish(self, id: &str, (w, h): (f64, f64), title: &str, desc: &str) -> String {
-        let (title, desc) = (escape::line(title), escape::line(desc));
+    pub(super) fn finish(self, class: &str, id: &str, (w, h): (f64, f64), title: &str) -> String {
+        let title = escape::line(title);
         format!(
-            r#"<svg class="pic" viewBox="0 0 {w:.0} {h:.0}" role="img" aria-labelledby="{id}-t {id}-d" xmlns="http://www.w3.org/2000/svg"><title id="{id}-t">{}</title><desc id="{id}-d">{}</desc>{}</svg>"#,
+            r#"<svg class="pic {class}" viewBox="0 0 {w:.0} {h:.0}" role="img" aria-labelledby="{id}-t"><title id="{id}-t">{}</title>{}</svg>"#,
             escape::xml(&title),
-            escape::xml(&desc),
             self.body
         )
     }
@@ -175,7 +177,7 @@ mod tests {
             "</svg><script>alert(1)</script>\u{202e}",
         );
         svg.close();
-        let text = svg.finish("p", (10.0, 10.0), "<b>", "\"'&");
+        let text = svg.finish("wide", "p", (10.0, 10.0), "<b>\"'&");
         assert!(!text.contains("<script") && !text.contains("<b>") && !text.contains('\u{202e}'));
         assert_eq!(text.matches("</svg>").count(), 1);
     }

@@ -21,6 +21,12 @@ impl Ink {
     pub(super) const fn color(self) -> RGBColor {
         RGBColor(self.rgb.0, self.rgb.1, self.rgb.2)
     }
+
+    /// As plotters writes it.
+    pub(super) fn hex(self) -> String {
+        let (r, g, b) = self.rgb;
+        format!("#{r:02X}{g:02X}{b:02X}")
+    }
 }
 
 pub(super) const OK: Ink = Ink::new("--op-ok", (0x0b, 0x66, 0xae));
@@ -45,7 +51,7 @@ fn all() -> impl Iterator<Item = Ink> {
 }
 
 /// What both kinds share: a title and a description for those who cannot see it, and no needless attributes.
-fn described(svg: &str, id: &str, title: &str, desc: &str) -> String {
+fn described(svg: &str, id: &str, (title, desc): (&str, &str)) -> String {
     let (title, desc) = (super::escape::xml(title), super::escape::xml(desc));
     let head = format!(r#"<title id="{id}-t">{title}</title><desc id="{id}-d">{desc}</desc>"#);
     let svg = svg
@@ -59,27 +65,24 @@ fn described(svg: &str, id: &str, title: &str, desc: &str) -> String {
 }
 
 /// For inside the page: the style sheet's colours, and as wide as there is room.
-pub(super) fn inline(svg: &str, id: &str, title: &str, desc: &str) -> String {
-    let mut svg = described(svg, id, title, desc);
+pub(super) fn inline(svg: &str, class: &str, id: &str, words: (&str, &str)) -> String {
+    let mut svg = described(svg, id, words).replace(" xmlns=\"http://www.w3.org/2000/svg\"", "");
     for ink in all() {
-        let (r, g, b) = ink.rgb;
-        svg = svg.replace(
-            &format!("\"#{r:02X}{g:02X}{b:02X}\""),
-            &format!("\"var({})\"", ink.variable),
-        );
+        let variable = format!("\"var({})\"", ink.variable);
+        svg = svg.replace(&format!("\"{}\"", ink.hex()), &variable);
     }
     let Some(at) = svg.find("viewBox") else {
         return svg;
     };
     format!(
-        r#"<svg class="plot" role="img" aria-labelledby="{id}-t {id}-d" {}"#,
+        r#"<svg class="plot {class}" role="img" aria-labelledby="{id}-t {id}-d" {}"#,
         &svg[at..]
     )
 }
 
 /// For a file of its own: light, on white.
-pub(super) fn standalone(svg: &str, id: &str, title: &str, desc: &str) -> String {
-    let svg = described(svg, id, title, desc);
+pub(super) fn standalone(svg: &str, id: &str, words: (&str, &str)) -> String {
+    let svg = described(svg, id, words);
     let end = svg.find("</desc>").map_or(0, |at| at + "</desc>".len());
     format!(
         "{}<rect width=\"100%\" height=\"100%\" fill=\"#FFFFFF\"/>{}",

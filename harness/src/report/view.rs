@@ -3,10 +3,10 @@
 use super::anomaly::{self, AnomalyView};
 use super::headline::{self, Headline};
 use super::phases::{self, Row};
-use super::scene::{Fault, Scene};
+use super::scene::{Fault, Scene, Stage};
 use super::{Input, ReportError, escape, fault_picture, plots, words};
 use askama::Template;
-use schism_checkers::verdict::{Decision, PropertyResult, Verdict};
+use schism_checkers::verdict::{ANOMALIES_LISTED, Decision, PropertyResult, Verdict};
 use schism_history::Outcome;
 
 /// Anomalies shown at once; the rest unfolds.
@@ -27,7 +27,7 @@ pub(super) struct Page {
     properties: Vec<PropertyView>,
     /// Id of the first property that does not decide.
     others_start: String,
-    meaningful: Vec<(String, String)>,
+    proof: String,
     fault_picture: String,
     faults: Vec<FaultRow>,
     faults_left_out: usize,
@@ -37,7 +37,8 @@ pub(super) struct Page {
     by_function: Vec<Row>,
     errors: Vec<(String, String)>,
     seed: Option<String>,
-    command: Option<String>,
+    /// In parts that are not broken over lines.
+    command: Vec<(bool, String)>,
     spec: Option<String>,
     logs: Vec<LogView>,
     version: &'static str,
@@ -47,8 +48,8 @@ pub(super) struct Page {
 struct Fact {
     name: &'static str,
     value: String,
-    /// Smaller, beneath.
-    note: String,
+    /// Smaller, beneath; words that are not broken, and such that are.
+    note: Vec<(bool, String)>,
 }
 
 /// A property, as a row of the table and as a section of its own.
@@ -60,13 +61,10 @@ struct PropertyView {
     word: &'static str,
     class: &'static str,
     decides: bool,
+    /// `43 acknowledged writes lost`, and `4 612 acknowledged writes`.
     count: String,
     checked: String,
-    /// Numbers and nouns of both apart, for the table.
-    count_number: String,
-    checked_number: String,
-    anomalies_noun: &'static str,
-    checked_noun: &'static str,
+    found: bool,
     definition: &'static str,
     why: String,
     figures: Vec<(String, String)>,
@@ -87,6 +85,7 @@ struct FaultRow {
     proved: &'static str,
     class: &'static str,
     evidence: String,
+    unhealed: bool,
     heal_evidence: String,
 }
 
@@ -117,13 +116,13 @@ impl Page {
         });
         let properties = properties(scene, input.verdict);
         Ok(Self {
-            title: format!("{}: {}", headline.word.to_lowercase(), names.join(", ")),
+            title: escape::shorten(&names.join(", "), 200),
             warnings: headline::warnings(scene, input.verdict),
             facts: facts(input, scene),
             others_start: others_start(&properties),
             properties,
-            meaningful: headline::figures(&input.verdict.meaningful, &["reasons"]),
-            fault_picture: fault_picture::draw(scene).unwrap_or_default(),
+            proof: headline::proof(&input.verdict.meaningful),
+            fault_picture: fault_picture::draw(scene),
             faults: scene
                 .faults
                 .iter()
@@ -137,13 +136,27 @@ impl Page {
             by_function: phases::by_function(scene),
             errors: phases::errors(scene),
             seed: input.run.seed.map(|s| s.to_string()),
-            command: input.run.command.clone(),
+            command: command(input.run.command.as_deref().unwrap_or_default()),
             spec: input.run.spec_toml.clone(),
             logs: input.logs.iter().map(log).collect(),
             version: env!("CARGO_PKG_VERSION"),
             headline,
         })
     }
+}
+
+/// A command cut before each of its flags: it breaks there, and is copied as it is.
+fn command(text: &str) -> Vec<(bool, String)> {
+    const UNBROKEN_MAX: usize = 40;
+    let parts = text.split(" --").enumerate();
+    parts
+        .map(|(i, part)| match i {
+            0 => part.to_owned(),
+            _ => format!("--{part}"),
+        })
+        .filter(|part| !part.is_empty())
+        .map(|part| (part.chars().count() <= UNBROKEN_MAX, part))
+        .collect()
 }
 
 fn facts(input: &Input<'_>, scene: &Scene<'_>) -> Vec<Fact> {
@@ -154,7 +167,7 @@ fn facts(input: &Input<'_>, scene: &Scene<'_>) -> Vec<Fact> {
             facts.push(Fact {
                 name,
                 value: escape::shorten(&value, 200),
-                note: escape::shorten(&note, 400),
+                note: headline::unbroken(&escape::shorten(&note, 400)),
             });
         }
     };
@@ -177,11 +190,8 @@ fn facts(input: &Input<'_>, scene: &Scene<'_>) -> Vec<Fact> {
     say("Faults", faults, proof);
     let (operations, outcomes) = operations_fact(scene);
     say("Operations", operations, outcomes);
-    say(
-        "Duration",
-        words::duration(scene.to - scene.from),
-        arena(scene),
-    );
+    let date = run.date.clone().unwrap_or_default();
+    say("Duration", words::duration(scene.to - scene.from), date);
     if let Some(recovery) = &scene.recovery {
         let value = match recovery.after_ms {
             Some(ms) if recovery.recovered => format!("after {}", words::duration(ms * 1e6)),
@@ -190,12 +200,8 @@ fn facts(input: &Input<'_>, scene: &Scene<'_>) -> Vec<Fact> {
         };
         say("Recovered", value, recovery.why.clone());
     }
-    say(
-        "Seed",
-        run.seed.map(|s| s.to_string()).unwrap_or_default(),
-        String::new(),
-    );
-    say("Date", run.date.clone().unwrap_or_default(), String::new());
+    let seed = run.seed.map(|s| s.to_string()).unwrap_or_default();
+    say("Seed", seed, String::new());
     facts
 }
 
@@ -207,7 +213,7 @@ fn faults_fact(scene: &Scene<'_>, nemesis: &[String]) -> (String, String) {
         all => (
             words::plural(all as u64, "fault"),
             format!(
-                "{families}{}{proved} of {all} proved",
+                "{families}{}{proved} of {all} took effect",
                 if families.is_empty() { "" } else { "; " }
             ),
         ),
@@ -236,17 +242,6 @@ fn operations_fact(scene: &Scene<'_>) -> (String, String) {
     (words::thousands(scene.ops.len() as u64), outcomes)
 }
 
-fn arena(scene: &Scene<'_>) -> String {
-    let say =
-        |name: &str, ms: Option<f64>| ms.map(|ms| format!("{name} {}", words::duration(ms * 1e6)));
-    let (up, down) = scene.arena_ms;
-    [say("arena up in", up), say("down in", down)]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
 /// Deciding ones first, then the worst first.
 fn properties(scene: &Scene<'_>, verdict: &Verdict) -> Vec<PropertyView> {
     let mut sorted: Vec<(&String, &PropertyResult)> = verdict.properties.iter().collect();
@@ -268,43 +263,43 @@ fn others_start(properties: &[PropertyView]) -> String {
 
 fn property(scene: &Scene<'_>, name: &str, result: &PropertyResult, number: usize) -> PropertyView {
     let (sign, word, class) = headline::decision(result.verdict);
-    let view = |(i, a)| anomaly::view(scene, a, i + 1, &format!("p{number}a{i}"));
-    let mut first: Vec<AnomalyView> = result.anomalies.iter().enumerate().map(view).collect();
-    let rest = first.split_off(first.len().min(ANOMALIES_OPEN));
-    let unlisted = result.count.saturating_sub(result.anomalies.len() as u64);
+    let id = format!("p{number}");
+    let mut first = anomaly::views(scene, &result.anomalies, ANOMALIES_LISTED, &id);
+    let unlisted = result.count.saturating_sub(first.len() as u64);
     let unlisted = match unlisted {
         0 => String::new(),
         n => format!(
-            "{} more were counted and are not listed; of one property at most {} are.",
+            "{} more were counted and are not listed; of one property at most {ANOMALIES_LISTED} are.",
             words::thousands(n),
-            schism_checkers::verdict::ANOMALIES_LISTED
         ),
     };
+    let rest = first.split_off(first.len().min(ANOMALIES_OPEN));
     PropertyView {
         name: escape::shorten(name, 80),
-        id: format!("p{number}"),
+        id,
         sign,
         word,
         class,
         decides: result.decides,
         count: headline::count(name, result),
-        checked: format!(
-            "{} {}",
-            words::thousands(result.checked),
-            words::of(name).checked
-        ),
-        count_number: words::thousands(result.count),
-        checked_number: words::thousands(result.checked),
-        anomalies_noun: words::of(name).anomalies,
-        checked_noun: words::of(name).checked,
+        checked: words::of(name).checked.count(result.checked),
+        found: result.count > 0,
         definition: words::of(name).definition,
-        why: escape::shorten(&result.why, 2000),
-        figures: headline::figures(&serde_json::Value::Object(result.details.clone()), &[]),
+        why: escape::sentence(&result.why, 2000),
+        figures: figures(result),
         has_section: result.verdict != Decision::Holds || !first.is_empty(),
         first,
         rest,
         unlisted,
     }
+}
+
+/// Figures of the whole that tell something beside the two that are said anyway.
+fn figures(result: &PropertyResult) -> Vec<(String, String)> {
+    let mut details = result.details.clone();
+    let told = [0, result.count, result.checked];
+    details.retain(|_, value| value.as_u64().is_none_or(|n| !told.contains(&n)));
+    headline::figures(&serde_json::Value::Object(details))
 }
 
 fn fault_row(scene: &Scene<'_>, fault: &Fault) -> FaultRow {
@@ -313,34 +308,33 @@ fn fault_row(scene: &Scene<'_>, fault: &Fault) -> FaultRow {
         t.map_or_else(|| "–".to_owned(), |t| format!("{:.3}", t.0 as f64 / ns))
     };
     let (proved, class) = match fault.effect.as_ref().and_then(|s| s.proved) {
-        Some(true) => ("✓ proved", "holds"),
+        Some(true) => ("✓ took effect", "holds"),
         Some(false) => ("✗ not proved", "violated"),
         None => ("? nobody looked", "unknown"),
     };
     let healed = fault.healed.as_ref();
-    let unhealed = healed.is_some_and(|s| s.proved == Some(false));
-    let heal_evidence = healed
-        .map(|s| escape::shorten(&s.evidence, 400))
-        .unwrap_or_default();
+    let evidence = |stage: Option<&Stage>| {
+        stage
+            .map(|s| escape::sentence(&s.evidence, 400))
+            .unwrap_or_default()
+    };
+    let never = if fault.end().is_infinite() {
+        "never"
+    } else {
+        "–"
+    };
     FaultRow {
         name: escape::shorten(&fault.name(), 60),
         what: escape::shorten(&fault.what, 400),
         inject: time(Some(fault.inject)),
         effect: time(fault.effect.as_ref().map(|s| s.at)),
-        heal: time(fault.heal),
-        healed: time(healed.map(|s| s.at)),
+        heal: fault.heal.map_or(never.to_owned(), |at| time(Some(at))),
+        healed: healed.map_or(never.to_owned(), |s| time(Some(s.at))),
         proved,
         class,
-        evidence: fault
-            .effect
-            .as_ref()
-            .map(|s| escape::shorten(&s.evidence, 400))
-            .unwrap_or_default(),
-        heal_evidence: if unhealed {
-            format!("NOT HEALED. {heal_evidence}")
-        } else {
-            heal_evidence
-        },
+        evidence: evidence(fault.effect.as_ref()),
+        unhealed: fault.end().is_infinite() || healed.is_some_and(|s| s.proved == Some(false)),
+        heal_evidence: evidence(healed),
     }
 }
 
@@ -348,7 +342,7 @@ fn log(log: &super::NodeLog) -> LogView {
     let text = escape::block(&log.tail);
     let (text, cut) = escape::tail(text.trim_end(), LOG_BYTES_MAX);
     LogView {
-        name: format!("{} {}", log.node, log.file),
+        name: escape::shorten(&format!("{} {}", log.node, log.file), 80),
         lines: if text.is_empty() {
             "empty".to_owned()
         } else {

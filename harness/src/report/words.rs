@@ -6,9 +6,21 @@ pub(super) struct Words {
     /// What it promises, one sentence.
     pub(super) definition: &'static str,
     /// What its anomalies are, after a number: `acknowledged writes lost`.
-    pub(super) anomalies: &'static str,
+    pub(super) anomalies: Noun,
     /// What was looked at, after a number.
-    pub(super) checked: &'static str,
+    pub(super) checked: Noun,
+}
+
+/// A noun after `1`, and after any other number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Noun(&'static str, &'static str);
+
+impl Noun {
+    /// `1 read`, `1 234 reads`.
+    pub(super) fn count(self, n: u64) -> String {
+        let noun = if n == 1 { self.0 } else { self.1 };
+        format!("{} {noun}", thousands(n))
+    }
 }
 
 /// The words of a property; properties that have none of their own get plain ones.
@@ -17,116 +29,135 @@ pub(super) fn of(property: &str) -> Words {
     let (definition, anomalies, checked) = match property {
         "lost-writes" => (
             "Every acknowledged write is still there in the end: in at least one final read that began after its acknowledgement.",
-            "acknowledged writes lost",
-            "acknowledged writes",
+            Noun("acknowledged write lost", "acknowledged writes lost"),
+            Noun("acknowledged write", "acknowledged writes"),
         ),
         "stale-reads" => (
             "No read returns a value that an acknowledged write had replaced before the read began.",
-            "stale reads",
-            "reads",
+            Noun("stale read", "stale reads"),
+            Noun("read", "reads"),
         ),
         "linearizable" => (
             "Every operation takes effect at one moment between its invocation and its completion, and all agree on the order.",
-            "contradictions to any order",
-            "operations",
+            Noun("key that no order explains", "keys that no order explains"),
+            Noun("operation", "operations"),
         ),
         "sequential" => (
             "All agree on one order of the operations, which keeps the order of each client.",
-            "contradictions to any order",
-            "operations",
+            Noun("key that no order explains", "keys that no order explains"),
+            Noun("operation", "operations"),
         ),
         "causal" => (
             "What could have caused an operation is seen before it, by everyone.",
-            "causality violations",
-            "operations",
+            Noun("causality violation", "causality violations"),
+            Noun("operation", "operations"),
         ),
         "convergence" => (
             "After recovery every live replica has the same final state.",
-            "differences between replicas",
-            "final reads",
+            Noun(
+                "difference between replicas",
+                "differences between replicas",
+            ),
+            Noun("final read", "final reads"),
         ),
         "split-brain" => (
             "In each term one node alone acknowledges writes, and none does so in a lower term after another has in a higher one.",
-            "writes acknowledged by rival leaders",
-            "acknowledged writes",
+            Noun(
+                "write acknowledged by a rival leader",
+                "writes acknowledged by rival leaders",
+            ),
+            Noun("acknowledged write", "acknowledged writes"),
         ),
         "lost-updates" => (
             "Every acknowledged update has its effect in the final state, unless a later one replaced it.",
-            "updates lost",
-            "updates",
+            Noun("update lost", "updates lost"),
+            Noun("update", "updates"),
         ),
         "monotonic-reads" => (
             "A client never reads something older than it has read.",
-            "reads went back",
-            "reads",
+            Noun("read went back", "reads went back"),
+            Noun("read", "reads"),
         ),
         "read-your-writes" => (
             "A client reads its own acknowledged writes, or newer ones.",
-            "reads missed the client's own write",
-            "reads",
+            Noun(
+                "read missed the client's own write",
+                "reads missed the client's own write",
+            ),
+            Noun("read", "reads"),
         ),
         "monotonic-writes" => (
             "The writes of one client take effect in its order.",
-            "writes out of order",
-            "writes",
+            Noun("write out of order", "writes out of order"),
+            Noun("write", "writes"),
         ),
         "writes-follow-reads" => (
             "What a client writes comes after what it has read.",
-            "writes placed before what their client had read",
-            "writes",
+            Noun(
+                "write placed before what its client had read",
+                "writes placed before what their client had read",
+            ),
+            Noun("write", "writes"),
         ),
         "consistent-prefix" => (
             "Reads see a prefix of the writes, never a later one without the earlier ones.",
-            "reads with gaps",
-            "reads",
+            Noun("read with a gap", "reads with gaps"),
+            Noun("read", "reads"),
         ),
-        "unique-ids" => ("No id is handed out twice.", "ids handed out twice", "ids"),
+        "unique-ids" => (
+            "No id is handed out twice.",
+            Noun("id handed out twice", "ids handed out twice"),
+            Noun("id", "ids"),
+        ),
         "availability" => (
             "Under faults, the declared share of attempts succeeds, without a longer pause than declared.",
-            "limits missed",
-            "attempts",
+            Noun("limit missed", "limits missed"),
+            Noun("attempt", "attempts"),
         ),
         "recovery" => (
             "After the last heal the target is healthy and serves again within the declared time.",
-            "limits missed",
-            "checks",
+            Noun("limit missed", "limits missed"),
+            Noun("check", "checks"),
         ),
         "set" => (
             "An element is there if it was added and never removed.",
-            "wrong elements",
-            "elements",
+            Noun("wrong element", "wrong elements"),
+            Noun("element", "elements"),
         ),
         "counter" => (
             "Every read lies between what was surely added and what may have been.",
-            "reads out of bounds",
-            "reads",
+            Noun("read out of bounds", "reads out of bounds"),
+            Noun("read", "reads"),
         ),
         "queue" => (
             "Everything acknowledged comes out, once, and nothing else does.",
-            "elements lost, duplicated or invented",
-            "elements",
+            Noun(
+                "element lost, duplicated or invented",
+                "elements lost, duplicated or invented",
+            ),
+            Noun("element", "elements"),
         ),
         "bank" => (
             "Every read of all accounts has the same total.",
-            "wrong totals",
-            "reads",
+            Noun("wrong total", "wrong totals"),
+            Noun("read", "reads"),
         ),
         "long-fork" => (
             "No two reads see two writes in opposite orders.",
-            "forks",
-            "reads",
+            Noun("fork", "forks"),
+            Noun("read", "reads"),
         ),
         "text" => (
             "All replicas end with the same text, with everything inserted and not deleted.",
-            "wrong texts",
-            "edits",
+            Noun("wrong text", "wrong texts"),
+            Noun("edit", "edits"),
         ),
         "meaningful" => (
             "The run proves something: enough succeeded, and every fault took effect.",
-            "doubts",
-            "conditions",
+            Noun("doubt", "doubts"),
+            Noun("condition", "conditions"),
         ),
-        _ => ("", "anomalies", "checked"),
+        _ => ("", Noun("anomaly", "anomalies"), Noun("case", "cases")),
     };
     Words {
         definition,
@@ -207,5 +238,8 @@ mod tests {
         assert_eq!(percent(999_999, 1_000_000), ">99.9 %");
         assert_eq!(percent(0, 0), "–");
         assert_eq!(plural(1, "fault"), "1 fault");
+        let words = of("lost-writes");
+        assert_eq!(words.anomalies.count(1), "1 acknowledged write lost");
+        assert_eq!(words.checked.count(0), "0 acknowledged writes");
     }
 }
