@@ -49,6 +49,7 @@ impl Fault {
     pub fn phrase(&self) -> String {
         match self.what.as_str() {
             "" => format!("fault {} ({})", self.id, self.family),
+            what if what.starts_with(&self.family) => format!("fault {} ({what})", self.id),
             what => format!("fault {} ({}: {what})", self.id, self.family),
         }
     }
