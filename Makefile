@@ -8,7 +8,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CASES ?= 1000000
 # What a run needs, and what the tests need besides.
 RUN_PACKAGES := gcc libc6-dev iproute2 iptables
-TEST_PACKAGES := libfaketime procps
+TEST_PACKAGES := libfaketime
 
 .PHONY: help run test lint bench fuzz clean build packages test-packages toolchain
 

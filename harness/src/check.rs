@@ -1,5 +1,6 @@
 //! From a history on disk to a verdict: reads the run's folder, lends the checkers clocks and cores, merges in what is the harness's own.
 
+use crate::stderr::say;
 use crate::store::Run;
 use anyhow::Result;
 use schism_checkers::verdict::{Outcome, PropertyResult, Verdict};
@@ -35,12 +36,14 @@ impl Default for Limits {
 /// How often a check that takes long says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 
-/// Checks a recorded run by what its spec says; writes `results.json`.
+/// Checks a recorded run by what its spec says.
 pub fn run(run: &Run) -> Result<Verdict> {
-    let deciding = run.spec()?.deciding();
-    let verdict = history(&run.history()?, None, &deciding, Limits::default())?;
-    run.write_verdict(&verdict)?;
-    Ok(verdict)
+    history(
+        &run.history()?,
+        None,
+        &run.spec()?.deciding(),
+        Limits::default(),
+    )
 }
 
 /// Checks a history: the named properties, or those that fit, side by side on the cores that there are.
@@ -141,11 +144,11 @@ fn collect(heard: &Receiver<News>, all: usize) -> Vec<(Chosen, PropertyResult)> 
                     format!("{name} for {:.0} s", begun.elapsed().as_secs_f64())
                 };
                 let names: Vec<_> = under_way.iter().map(since).collect();
-                eprintln!(
+                say(&format!(
                     "checking: {} of {all} properties done; {}",
                     results.len(),
                     names.join(", ")
-                );
+                ));
             }
             Err(RecvTimeoutError::Disconnected) => return results,
         }

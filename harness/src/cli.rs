@@ -3,6 +3,7 @@
 use crate::check::Limits;
 use crate::exit;
 use crate::spec::{Binding, Spec};
+use crate::stderr::say;
 use crate::store::Run;
 use crate::{check, convert, doctor, draw, list, run, store, summary};
 use anyhow::{Context, Result, bail};
@@ -165,7 +166,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     match dispatch(cli.command) {
         Ok(code) => code,
         Err(Failure { code, error }) => {
-            eprintln!("schism: {error:#}");
+            say(&format!("schism: {error:#}"));
             code
         }
     }
@@ -232,7 +233,16 @@ fn check_path(args: &CheckArgs) -> Result<i32> {
     };
     let verdict = check::history(&history, named, &deciding, limits)?;
     if args.path.is_dir() && named.is_none() {
-        Run::open(&args.path)?.write_verdict(&verdict)?;
+        // Somebody else's run can be checked as well.
+        if let Err(error) = Run::open(&args.path)?.write_verdict(&verdict) {
+            say(&format!("schism: the verdict stands, but: {error:#}"));
+        }
+    }
+    if let Some(torn) = &history.torn {
+        say(&format!(
+            "line {} of the history is torn: {} bytes were left out",
+            torn.line, torn.bytes
+        ));
     }
     summary::print_verdict(&verdict, args.json)?;
     Ok(check::exit_code(&verdict))
@@ -263,7 +273,7 @@ fn deliver(out: Option<&Path>, text: &str) -> Result<()> {
         Some(path) => {
             std::fs::write(path, text)
                 .with_context(|| format!("cannot write {}", path.display()))?;
-            eprintln!("wrote {}", path.display());
+            say(&format!("wrote {}", path.display()));
         }
         None => summary::to_stdout(text)?,
     }
@@ -323,6 +333,7 @@ fn log_to_stderr(command: &Command) {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .log_internal_errors(false)
         .try_init();
 }
 

@@ -8,8 +8,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use schism_targets::registry::{NodeAddress, NodeCommand, Options, Program, Target};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -35,8 +37,8 @@ struct Node {
     ns: crate::arena::NetNs,
     pid: Option<Pid>,
     state: State,
-    /// Set when nobody asked for its end.
-    crashed: bool,
+    /// Whether we asked for its end.
+    asked_to_end: bool,
 }
 
 /// All nodes of the target.
@@ -45,6 +47,10 @@ pub struct Cluster {
     nodes: Vec<Node>,
     /// Where each serves.
     pub addresses: Vec<NodeAddress>,
+    /// Ends that nobody asked for, until they are taken.
+    crashes: Vec<(usize, String)>,
+    /// Our own executable, held open: it may be replaced during a run.
+    own: File,
 }
 
 impl Cluster {
@@ -81,11 +87,17 @@ impl Cluster {
                     ns: host.ns.clone(),
                     pid: None,
                     state: State::Gone("not started".into()),
-                    crashed: false,
+                    asked_to_end: false,
                 })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { nodes, addresses })
+        let own = File::open("/proc/self/exe").context("cannot open our own executable")?;
+        Ok(Self {
+            nodes,
+            addresses,
+            crashes: Vec::new(),
+            own,
+        })
     }
 
     /// How many nodes there are.
@@ -102,7 +114,7 @@ impl Cluster {
     pub fn start(&mut self, node: usize) -> Result<()> {
         let it = &mut self.nodes[node];
         let program = match &it.command.program {
-            Program::Own => std::env::current_exe().context("cannot find our own executable")?,
+            Program::Own => PathBuf::from(format!("/proc/self/fd/{}", self.own.as_raw_fd())),
             Program::Path(path) => path.clone(),
         };
         let log = |name: &str| {
@@ -114,6 +126,9 @@ impl Cluster {
                 .with_context(|| format!("cannot open {}", path.display()))
         };
         let mut command = Command::new(program);
+        if matches!(it.command.program, Program::Own) {
+            command.arg0("schism");
+        }
         command
             .args(&it.command.args)
             .envs(it.command.env.iter().map(|(k, v)| (k, v)))
@@ -125,7 +140,7 @@ impl Cluster {
             .run(|| command.spawn().context("cannot start a node"))?;
         it.pid = Some(Pid::from_raw(child.id() as i32));
         it.state = State::Running;
-        it.crashed = false;
+        it.asked_to_end = false;
         Ok(())
     }
 
@@ -139,7 +154,11 @@ impl Cluster {
     }
 
     /// SIGKILL. Its end is proved by [`Cluster::wait_for`].
-    pub fn kill(&self, node: usize) -> Result<()> {
+    pub fn kill(&mut self, node: usize) -> Result<()> {
+        // What had ended before must be noticed first.
+        if !matches!(self.state(node), State::Gone(_)) {
+            self.nodes[node].asked_to_end = true;
+        }
         self.signal(node, Signal::SIGKILL)
     }
 
@@ -175,7 +194,9 @@ impl Cluster {
         };
         if let Some(how) = gone {
             it.pid = None;
-            it.crashed = how != "killed by SIGKILL";
+            if !it.asked_to_end {
+                self.crashes.push((node, how.clone()));
+            }
             it.state = State::Gone(how);
         }
         it.state.clone()
@@ -198,19 +219,25 @@ impl Cluster {
         }
     }
 
-    /// Nodes that ended by themselves, with how.
-    pub fn crashed(&mut self) -> Vec<(usize, String)> {
-        (0..self.size())
-            .filter_map(|node| match self.state(node) {
-                State::Gone(how) if self.nodes[node].crashed => Some((node, how)),
-                _ => None,
-            })
-            .collect()
+    /// Nodes that ended without being asked to since this was last called, with how.
+    pub fn take_crashes(&mut self) -> Vec<(usize, String)> {
+        for node in 0..self.size() {
+            self.state(node);
+        }
+        std::mem::take(&mut self.crashes)
+    }
+
+    /// Whether the node is gone because we sent it a signal to end.
+    pub fn was_killed(&mut self, node: usize) -> bool {
+        matches!(self.state(node), State::Gone(_)) && self.nodes[node].asked_to_end
     }
 
     /// Stops every node in good order: SIGTERM, then SIGKILL for those that linger.
     pub fn stop(&mut self, patience: Duration) -> Result<()> {
         for node in 0..self.size() {
+            if !matches!(self.state(node), State::Gone(_)) {
+                self.nodes[node].asked_to_end = true;
+            }
             let _ = self.resume(node);
             let _ = self.signal(node, Signal::SIGTERM);
         }

@@ -1,5 +1,6 @@
 //! A history from one format into another: what it cannot keep, it says.
 
+use crate::stderr::say;
 use anyhow::{Context, Result, bail};
 use schism_history::{Format, History, edn, format, jsonl};
 use std::fs::File;
@@ -17,15 +18,15 @@ pub fn convert(from: &Path, to: &Path) -> Result<()> {
     let (history, losses) = format::read(BufReader::with_capacity(1 << 20, file))
         .with_context(|| from.display().to_string())?;
     write(&history, target, to).with_context(|| format!("cannot write {}", to.display()))?;
-    eprintln!("{} events", history.events.len());
+    say(&format!("{} events", history.events.len()));
     if let Some(torn) = &history.torn {
-        eprintln!(
+        say(&format!(
             "line {} is torn: {} bytes were left out",
             torn.line, torn.bytes
-        );
+        ));
     }
     for line in said(losses) {
-        eprintln!("{line}");
+        say(&line);
     }
     Ok(())
 }

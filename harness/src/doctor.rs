@@ -4,6 +4,7 @@ use crate::arena::{Arena, run_inside};
 use crate::exit;
 use crate::network::{Network, Variant};
 use crate::summary::to_stdout;
+use crate::tools::tool;
 use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{getuid, pipe};
@@ -183,7 +184,7 @@ fn cutting(arena: &Arena) -> Finding {
 
 fn netem(arena: &Arena) -> Finding {
     let interface = arena.clients.router_interface();
-    let tried = quiet(Command::new("tc").args([
+    let tried = quiet(tool("tc").args([
         "qdisc", "add", "dev", &interface, "root", "netem", "delay", "1ms",
     ]));
     match tried {
@@ -286,7 +287,7 @@ fn file_limit() -> Finding {
 }
 
 fn links_mend() -> String {
-    let installed = Command::new("ip")
+    let installed = tool("ip")
         .arg("-V")
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -106,7 +106,12 @@ fn info(run: &Run, spec: &Spec) -> RunInfo {
         nodes: Some(spec.nodes),
         seed: Some(spec.seed),
         date: name.as_deref().and_then(date),
-        command: Some(spec.command()),
+        command: Some(if spec.faults.is_empty() {
+            spec.command()
+        } else {
+            // A written schedule has no flags.
+            format!("schism run {}", run.folder().join("spec.toml").display())
+        }),
         spec_toml: spec.to_toml().ok(),
     }
 }

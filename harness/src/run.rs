@@ -1,6 +1,8 @@
 //! One experiment, from the spec to the report: the whole story on one screen.
 
+use crate::drive::Failed;
 use crate::spec::Resolved;
+use crate::stderr::say;
 use crate::store::Run;
 use crate::{check, draw, drive, summary};
 use anyhow::Result;
@@ -10,21 +12,41 @@ use std::path::Path;
 /// Records, checks and draws. The exit code is the verdict's: what fails after a verdict is said, and never masks it.
 pub fn run(spec: &Resolved, out: &Path, quiet: bool, json: bool) -> Result<i32> {
     let run = Run::create(spec, out)?;
-    drive::record(spec, &run, quiet)?;
+    if let Err(error) = drive::record(spec, &run, quiet) {
+        if let Some(Failed::AtOnce(_)) = error.downcast_ref() {
+            return Err(error);
+        }
+        return violated_all_the_same(&run, json).ok_or(error);
+    }
     let verdict = check::run(&run)?;
-    finish(&run, &verdict);
-    summary::print(&run, &verdict, json)?;
+    finish(&run, &verdict, json);
     Ok(check::exit_code(&verdict))
 }
 
-fn finish(run: &Run, verdict: &Verdict) {
+/// What was recorded before the harness failed may already be a violation: then that is what is said.
+fn violated_all_the_same(run: &Run, json: bool) -> Option<i32> {
+    let verdict = check::run(run)
+        .ok()
+        .filter(|v| v.verdict == Outcome::Violation)?;
+    say(
+        "schism: the run was not carried out to its end; what was recorded is a violation all the same",
+    );
+    finish(run, &verdict, json);
+    Some(check::exit_code(&verdict))
+}
+
+fn finish(run: &Run, verdict: &Verdict, json: bool) {
     let tidied = match verdict.verdict {
         Outcome::Pass => run.drop_node_data(),
         Outcome::Violation | Outcome::Inconclusive => Ok(()),
     };
-    for result in [draw::write(run, verdict), tidied] {
-        if let Err(error) = result {
-            eprintln!("schism: the verdict stands, but: {error:#}");
-        }
+    let results = [
+        run.write_verdict(verdict),
+        draw::write(run, verdict),
+        tidied,
+        summary::print(run, verdict, json),
+    ];
+    for error in results.into_iter().filter_map(Result::err) {
+        say(&format!("schism: the verdict stands, but: {error:#}"));
     }
 }

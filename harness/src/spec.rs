@@ -44,9 +44,11 @@ pub struct Spec {
     pub recovery_limit: Duration,
     /// Properties that decide the verdict; empty means those that the workload claims.
     pub properties: Vec<String>,
-    /// The target's options.
+    /// The target's options; numbers and booleans may stand without quotes.
+    #[serde(deserialize_with = "scalars")]
     pub options: Options,
     /// The workload's options.
+    #[serde(deserialize_with = "scalars")]
     pub workload_options: Options,
     /// A written schedule; when there is one, `nemesis` must be empty.
     pub faults: Vec<PlannedFault>,
@@ -78,6 +80,13 @@ pub struct PlannedFault {
 
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 const CONCURRENCY_MAX: u64 = 10_000;
+/// Operations a second.
+const RATE_MIN: f64 = 0.001;
+const RATE_MAX: f64 = 10_000_000.0;
+/// The longest time that makes sense anywhere in a spec.
+const TIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// As many faults as a run may plan, about.
+const FAULTS_MAX: f64 = 100_000.0;
 
 impl Default for Spec {
     fn default() -> Self {
@@ -192,6 +201,7 @@ impl Spec {
             schism_workloads::workloads(),
             schism_workloads::Workload::name,
         )?;
+        self.nemesis.retain(|n| n != "none");
         self.check_numbers()?;
         self.options = target.resolve(&self.options, self.nodes)?;
         self.workload_options =
@@ -248,17 +258,79 @@ impl Spec {
                 self.rate
             );
         }
-        for (name, value) in [
-            ("time-limit", self.time_limit),
-            ("client-timeout", self.client_timeout),
-            ("fault-interval", self.fault_interval),
+        if self.rate > 0.0 && !(RATE_MIN..=RATE_MAX).contains(&self.rate) {
+            bail!(
+                "rate must be 0 or {RATE_MIN} to {RATE_MAX} operations a second, not {}",
+                self.rate
+            );
+        }
+        for (name, value, least) in [
+            ("time-limit", self.time_limit, Duration::from_millis(10)),
+            (
+                "client-timeout",
+                self.client_timeout,
+                Duration::from_millis(1),
+            ),
+            (
+                "fault-interval",
+                self.fault_interval,
+                Duration::from_millis(10),
+            ),
+            ("recovery-limit", self.recovery_limit, Duration::ZERO),
         ] {
-            if value.is_zero() {
-                bail!("{name} must be above zero, for example {name} = \"30s\"");
-            }
+            within(name, value, least)?;
+        }
+        for fault in &self.faults {
+            within("at", fault.at, Duration::ZERO)?;
+            within("for", fault.lasts, Duration::from_millis(1))?;
+        }
+        let faults = self.time_limit.as_secs_f64() / self.fault_interval.as_secs_f64();
+        if faults * self.nemesis.len() as f64 > FAULTS_MAX {
+            bail!(
+                "a time-limit of {:?} with a fault-interval of {:?} makes too many faults; raise fault-interval",
+                self.time_limit,
+                self.fault_interval
+            );
         }
         Ok(())
     }
+}
+
+/// Options are text on the command line; in a file they may be what they mean.
+fn scalars<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Options, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Scalar {
+        Text(String),
+        Whole(i64),
+        Float(f64),
+        Bool(bool),
+    }
+    let given = std::collections::BTreeMap::<String, Scalar>::deserialize(deserializer)?;
+    let text = |scalar| match scalar {
+        Scalar::Text(text) => text,
+        Scalar::Whole(n) => n.to_string(),
+        Scalar::Float(f) => f.to_string(),
+        Scalar::Bool(b) => b.to_string(),
+    };
+    Ok(given
+        .into_iter()
+        .map(|(name, scalar)| (name, text(scalar)))
+        .collect())
+}
+
+fn within(name: &str, value: Duration, least: Duration) -> Result<()> {
+    if value < least || value > TIME_MAX {
+        let (least, most) = (
+            humantime::format_duration(least),
+            humantime::format_duration(TIME_MAX),
+        );
+        bail!(
+            "{name} must be {least} to {most}, not {}; for example {name} = \"30s\"",
+            humantime::format_duration(value)
+        );
+    }
+    Ok(())
 }
 
 /// A spec whose names stand for things.
@@ -321,6 +393,12 @@ mod tests {
     }
 
     #[test]
+    fn options_may_be_numbers() {
+        let spec = Spec::parse("[options]\nelection-timeout = 300\nack = \"async\"\n").unwrap();
+        assert_eq!(spec.options["election-timeout"], "300");
+    }
+
+    #[test]
     fn mistakes_are_one_line_with_their_place() {
         for (text, says) in [
             ("seed = 1\nnodes = \"three\"\n", "line 2, column 9"),
@@ -342,7 +420,17 @@ mod tests {
             ("nemesis = [\"partition:sideways\"]", "leader"),
             ("properties = [\"fast\"]", "lost-writes"),
             ("rate = -1.0", "rate must be"),
-            ("time-limit = \"0s\"", "time-limit must be above zero"),
+            ("time-limit = \"0s\"", "time-limit must be 10ms to"),
+            ("rate = 1e-30", "rate must be 0 or"),
+            ("client-timeout = \"9000years\"", "client-timeout must be"),
+            (
+                "nemesis = [\"kill\"]\ntime-limit = \"30days\"\nfault-interval = \"10ms\"",
+                "too many faults",
+            ),
+            (
+                "[[faults]]\nfault = \"kill:one\"\nat = \"1s\"\nfor = \"0s\"",
+                "for must be",
+            ),
             ("[options]\nack = \"maybe\"", "majority"),
         ] {
             let Err(error) = Spec::parse(text).unwrap().resolve() else {

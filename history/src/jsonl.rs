@@ -66,7 +66,9 @@ pub fn read(mut input: impl BufRead) -> Result<History, Error> {
             break;
         }
         number += 1;
-        if line.last() != Some(&b'\n') {
+        // What does not even begin as an event was not torn from one.
+        let begins = line.trim_ascii_start().first().is_none_or(|b| *b == b'{');
+        if line.last() != Some(&b'\n') && (begins || number > 1) {
             torn = Some(Torn {
                 line: number,
                 bytes,

@@ -189,6 +189,107 @@ async fn without_a_quorum_nothing_is_acknowledged_and_refusals_are_definite() {
     );
 }
 
+fn nested(depth: usize) -> Value {
+    (0..depth).fold(json!(1), |inner, _| json!([inner]))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deep_values_are_refused_or_kept() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    cluster.recovered().await;
+    let mut client = cluster.client(1);
+    let refused = client.call(&write("x", nested(122))).await.unwrap_err();
+    assert!(
+        refused.definite && refused.kind == kind::BAD_REQUEST,
+        "{refused:?}"
+    );
+    client.call(&write("x", nested(32))).await.unwrap();
+    client.call(&write("y", json!(1))).await.unwrap();
+    cluster.recovered().await;
+    for index in 0..3 {
+        cluster.kill(index).await;
+    }
+    for index in 0..3 {
+        cluster.restart(index).await;
+    }
+    cluster.recovered().await;
+    assert_eq!(
+        cluster.read_everywhere(&read("x")).await,
+        vec![nested(32); 3]
+    );
+    assert_eq!(cluster.read_everywhere(&read("y")).await, vec![json!(1); 3]);
+}
+
+/// Not a test: what [`process`] starts. Does nothing where it is run with the others.
+#[test]
+fn node_process() {
+    let Ok(args) = std::env::var(NODE_ARGS) else {
+        return;
+    };
+    let args: Vec<String> = args.lines().map(str::to_owned).collect();
+    schism_targets::server::main(&args).unwrap();
+}
+
+const NODE_ARGS: &str = "SCHISM_TEST_NODE_ARGS";
+
+struct Process(std::process::Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A node in a process of its own: this program again.
+fn process(args: &[String], stderr: std::fs::File) -> Process {
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "node_process", "--nocapture"])
+        .env(NODE_ARGS, args.join("\n"))
+        .env("RUST_LOG", "info")
+        .stdout(std::process::Stdio::null())
+        .stderr(stderr)
+        .spawn();
+    Process(child.unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_log_cannot_be_written_serves() {
+    let mut cluster = Cluster::start(1, &[]).await;
+    cluster.kill(0).await;
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let mut node = process(&cluster.args(0), full.unwrap());
+    support::poll("status", async || {
+        let ended = node.0.try_wait().unwrap();
+        assert!(ended.is_none(), "the node ended: {ended:?}");
+        cluster.status(0).await.ok_or("no answer".to_owned())
+    })
+    .await;
+    cluster.recovered().await;
+    let mut client = cluster.client(1);
+    client.call(&write("x", json!(1))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_node_in_the_same_folder_ends() {
+    let cluster = Cluster::start(1, &[]).await;
+    cluster.recovered().await;
+    let mut args = cluster.args(0);
+    let listen = args.iter().position(|arg| arg == "--listen").unwrap() + 1;
+    args[listen] = "127.0.0.1:0".to_owned();
+    let said = tempfile::NamedTempFile::new().unwrap();
+    let mut second = process(&args, said.reopen().unwrap());
+    let ended = support::poll("end of the second node", async || {
+        second.0.try_wait().unwrap().ok_or("it runs".to_owned())
+    });
+    assert!(!ended.await.success());
+    let said = std::fs::read_to_string(said.path()).unwrap();
+    assert!(said.contains("InUse"), "{said}");
+    let mut client = cluster.client(1);
+    client.call(&write("x", json!(1))).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_requests_get_a_reason() {
     let cluster = Cluster::start(1, &[]).await;
@@ -197,7 +298,18 @@ async fn bad_requests_get_a_reason() {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let long = format!("/kv/{}", "k".repeat(600));
     let large = format!("{{\"value\":\"{}\"}}", "x".repeat(1 << 20));
-    let cases: [(&str, &str, &str, u16, &str); 13] = [
+    let deep = nested(33);
+    let deep_write = json!({ "value": deep }).to_string();
+    let deep_old = json!({ "old": deep, "new": 1 }).to_string();
+    let deep_new = json!({ "old": 1, "new": { "a": nested(32) } }).to_string();
+    let deep_element = json!({ "element": deep }).to_string();
+    let deepest = format!("{{\"value\":{}", "[".repeat(100_000));
+    let cases: [(&str, &str, &str, u16, &str); 18] = [
+        ("PUT", "/kv/x", &deep_write, 400, kind::BAD_REQUEST),
+        ("PUT", "/kv/x", &deepest, 400, kind::BAD_REQUEST),
+        ("POST", "/kv/x/cas", &deep_old, 400, kind::BAD_REQUEST),
+        ("POST", "/kv/x/cas", &deep_new, 400, kind::BAD_REQUEST),
+        ("POST", "/set/x", &deep_element, 400, kind::BAD_REQUEST),
         ("PUT", "/kv/x", "{", 400, kind::BAD_REQUEST),
         ("PUT", "/kv/x", "{}", 400, kind::BAD_REQUEST),
         (

@@ -98,6 +98,11 @@ impl Arrivals {
         }
     }
 
+    /// Whether operations are due as fast as answers come.
+    pub fn is_closed_loop(&self) -> bool {
+        self.mean.is_none()
+    }
+
     /// When the next operation is due, since the clients began.
     pub fn next_due(&mut self) -> Duration {
         if let Some(mean) = self.mean {

@@ -71,6 +71,25 @@ impl Completion {
         }
     }
 
+    /// Whether it failed because nobody was there to do it, and not for a reason of its own.
+    pub fn is_unavailable(&self) -> bool {
+        let own = |error: &OpError| error.kind == schism_targets::wire::kind::PRECONDITION;
+        self.kind == EventKind::Fail && !self.error.as_ref().is_some_and(own)
+    }
+
+    /// A definite refusal by ourselves: nothing was sent.
+    pub fn refused(kind: &str, message: &str) -> Self {
+        let error = OpError {
+            kind: kind.to_owned(),
+            message: message.to_owned(),
+        };
+        Self {
+            kind: EventKind::Fail,
+            error: Some(error),
+            ..Self::ok(Value::Null)
+        }
+    }
+
     /// The usual reading of an answer: reads and generated ids return the answer's value, everything else its own argument. What was definitely
     /// refused is `fail`; what nobody knows is `info`.
     pub fn of(invocation: &Invocation, answer: Result<Answer, CallError>) -> Self {

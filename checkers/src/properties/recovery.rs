@@ -5,7 +5,7 @@
 
 use crate::findings::{Findings, anomaly};
 use crate::verdict::PropertyResult;
-use crate::{Budget, Prepared, Property, words};
+use crate::{Budget, Prepared, Property};
 use schism_history::{Op, Time};
 
 /// The property.
@@ -29,48 +29,48 @@ impl Property for Recovery {
 
     fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
-        let Some(event) = history.driver.recovery else {
-            findings.doubt(|| {
-                "the history ends before the target was asked whether it has recovered".to_owned()
-            });
-            return findings.result();
-        };
-        if history
-            .last_heal()
-            .is_some_and(|healed| event.time < healed)
-        {
-            findings.doubt(|| "the target was not asked after the last heal".to_owned());
-            return findings.result();
-        }
-        findings.checked(1);
-        let ms = |field: &str| event.value[field].as_f64().unwrap_or_default();
-        if event.value["recovered"].as_bool() == Some(true) {
-            findings.detail("after_ms", ms("after_ms").round());
-            if nothing_succeeds(history, event.time) {
-                findings.violate(|| {
+        recovered(history, &mut findings);
+        crashed(history, &mut findings);
+        findings.result()
+    }
+}
+
+/// What the target said, and whether clients found it so.
+fn recovered(history: &Prepared<'_>, findings: &mut Findings) {
+    let Some(event) = history.driver.recovery else {
+        findings.doubt(|| {
+            "the history ends before the target was asked whether it has recovered".to_owned()
+        });
+        return;
+    };
+    if history
+        .last_heal()
+        .is_some_and(|healed| event.time < healed)
+    {
+        findings.doubt(|| "the target was not asked after the last heal".to_owned());
+        return;
+    }
+    findings.checked(1);
+    let ms = |field: &str| event.value[field].as_f64().unwrap_or_default();
+    if event.value["recovered"].as_bool() == Some(true) {
+        findings.detail("after_ms", ms("after_ms").round());
+        if nothing_succeeds(history, event.time) {
+            findings.violate(|| {
                     let message = "The target says that it has recovered, and yet nothing that clients asked of it after the last heal \
                                    succeeded.";
                     anomaly("recovered-in-word-only", refused_after(history), message.to_owned(), MEND)
                 });
-            }
-            return findings.result();
         }
-        let why = event.value["why"].as_str().unwrap_or("it did not say why");
-        findings.violate(|| {
-            let crashes = crashes(history);
-            let message = format!(
-                "The target had not recovered {:.1} s after every fault was healed: {why}.{}",
-                ms("within_ms") / 1e3,
-                if crashes.is_empty() {
-                    String::new()
-                } else {
-                    format!(" Ended by themselves: {crashes}.")
-                }
-            );
-            anomaly("not-recovered", refused_after(history), message, MEND)
-        });
-        findings.result()
+        return;
     }
+    let why = event.value["why"].as_str().unwrap_or("it did not say why");
+    findings.violate(|| {
+        let message = format!(
+            "The target had not recovered {:.1} s after every fault was healed: {why}.",
+            ms("within_ms") / 1e3,
+        );
+        anomaly("not-recovered", refused_after(history), message, MEND)
+    });
 }
 
 /// Whether clients have tried since the target's word, and no operation has succeeded since the last heal.
@@ -84,15 +84,32 @@ fn nothing_succeeds(history: &Prepared<'_>, word: Time) -> bool {
             .any(|op| op.start() >= healed && op.is_ok())
 }
 
-/// Nodes that ended without anybody asking them to.
-fn crashes(history: &Prepared<'_>) -> String {
-    let events = history.history.faults().filter(|e| e.f == "crash");
-    let named =
-        |field: &str, e: &schism_history::Event| e.value[field].as_str().unwrap_or("?").to_owned();
-    let all: Vec<String> = events
-        .map(|e| format!("{} ({})", named("node", e), named("how", e)))
-        .collect();
-    words::list(&all)
+/// A node that ended without anybody asking it to is a finding, whether it came back or not.
+fn crashed(history: &Prepared<'_>, findings: &mut Findings) {
+    for event in history.history.faults().filter(|e| e.f == "crash") {
+        findings.violate(|| {
+            let text = |field: &str| event.value[field].as_str().unwrap_or("?").to_owned();
+            let message = format!(
+                "{} {} at {} by itself: no fault had asked for its end.",
+                text("node"),
+                text("how"),
+                event.time
+            );
+            let mend = "Look at the node's log: it ended in the middle of the run.";
+            anomaly("crashed", in_flight(history, event.time), message, mend)
+                .with("node", text("node"))
+        });
+    }
+}
+
+/// A few of the operations that were in flight at a moment.
+fn in_flight(history: &Prepared<'_>, at: Time) -> Vec<u64> {
+    const SHOWN: usize = 5;
+    let open = history
+        .ops
+        .iter()
+        .filter(|op| op.start() <= at && op.end() >= at && !op.is_final());
+    open.take(SHOWN).map(Op::index).collect()
 }
 
 /// The last few operations that did not succeed after the last heal: what clients saw of it.

@@ -7,6 +7,8 @@
 //!
 //! This is the only module with `unsafe` code: `fork`, called while the process has one thread.
 
+use crate::signals::is_ignored;
+use crate::stderr::say;
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
@@ -55,7 +57,7 @@ pub fn run_inside(inside: impl FnOnce() -> i32) -> Result<Ending> {
             std::process::exit(match middle(&reader, &waiting, inside) {
                 Ok(code) => code,
                 Err(error) => {
-                    eprintln!("schism: {error:#}");
+                    say(&format!("schism: {error:#}"));
                     crate::exit::HARNESS
                 }
             })
@@ -109,13 +111,17 @@ fn die_with_parent(pipe: &OwnedFd) {
     }
 }
 
+/// Blocks the signals that are waited for, but for those that whoever started us wants ignored; and SIGTTOU, which would stop a
+/// process that writes to a terminal from a process group of its own.
 fn block_signals() -> Result<SigSet> {
     let mut set = SigSet::empty();
-    for signal in FORWARDED {
+    for signal in FORWARDED.into_iter().filter(|signal| !is_ignored(*signal)) {
         set.add(signal);
     }
     set.add(Signal::SIGCHLD);
-    set.thread_block().context("cannot block signals")?;
+    let mut blocked = set;
+    blocked.add(Signal::SIGTTOU);
+    blocked.thread_block().context("cannot block signals")?;
     Ok(set)
 }
 
@@ -140,14 +146,14 @@ fn supervise(child: Pid, waiting: &SigSet) -> Result<Ending> {
 fn unshare_all() -> Result<()> {
     let rest = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET;
     let (uid, gid) = (getuid(), getgid());
-    match unshare(rest | CloneFlags::CLONE_NEWUSER) {
-        Ok(()) => map_user(uid.as_raw(), gid.as_raw()),
-        // Real root needs no user namespace, and may be where they are forbidden.
-        Err(_) if uid.is_root() => unshare(rest).context("cannot unshare namespaces as root"),
-        Err(error) => Err(error).context(
-            "cannot make a user namespace; `schism doctor` says what to change on this machine",
-        ),
+    // Real root needs no user namespace, may be where they are forbidden, and would lose its rights over other users' folders in one.
+    if uid.is_root() && unshare(rest).is_ok() {
+        return Ok(());
     }
+    unshare(rest | CloneFlags::CLONE_NEWUSER).context(
+        "cannot make a user namespace; `schism doctor` says what to change on this machine",
+    )?;
+    map_user(uid.as_raw(), gid.as_raw())
 }
 
 /// Maps our own user to root inside. Nothing on the host becomes writable by it.
@@ -162,7 +168,7 @@ fn map_user(uid: u32, gid: u32) -> Result<()> {
     write("gid_map", format!("0 {gid} 1"))
 }
 
-/// A /proc of the new pid namespace, and a /run of our own (iptables' lock file is there).
+/// A /proc of the new pid namespace.
 fn private_mounts() -> Result<()> {
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).context(
@@ -171,13 +177,5 @@ fn private_mounts() -> Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), flags, none).context(
         "cannot mount /proc of the new pid namespace; inside a container its engine masks /proc: see `schism doctor`",
-    )?;
-    mount(
-        Some("tmpfs"),
-        "/run",
-        Some("tmpfs"),
-        MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
-        Some("mode=0755"),
     )
-    .context("cannot mount a tmpfs on /run")
 }

@@ -15,11 +15,12 @@ mod netns;
 pub use enter::{Ending, run_inside};
 pub use netns::NetNs;
 
+use crate::tools::tool;
 use anyhow::{Context, Result, bail};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Barrier;
 
 /// The most nodes that the address plan holds.
@@ -145,7 +146,7 @@ fn bring_up(octet: u8) -> Result<()> {
 }
 
 fn ip_batch(batch: &str) -> Result<()> {
-    let mut child = Command::new("ip")
+    let mut child = tool("ip")
         .args(["-batch", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

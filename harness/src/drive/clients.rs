@@ -22,6 +22,9 @@ pub trait Connection: Send + 'static {
     fn renew(&mut self, process: u64);
 }
 
+/// How long a client without a rate waits after a refusal.
+const BACK_OFF: Duration = Duration::from_millis(5);
+
 /// One client.
 pub struct Worker<C> {
     /// Which of the clients, from 0.
@@ -51,6 +54,10 @@ impl<C: Connection> Worker<C> {
             self.recorder.scheduled(self.number, due, &invocation);
             let completion = self.perform(process, &invocation).await;
             self.generator.observe(&invocation, &completion);
+            if self.arrivals.is_closed_loop() && completion.is_unavailable() {
+                // As fast as answers come is no reason to hammer a node that refuses at once.
+                tokio::time::sleep(BACK_OFF).await;
+            }
             if completion.kind == EventKind::Info {
                 process += self.of;
                 self.connection.renew(process);

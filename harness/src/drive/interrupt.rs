@@ -1,6 +1,8 @@
 //! Ctrl-C: the first one ends the run early in good order, the second one at once. Either way the kernel cleans up: we are pid 1 of the arena.
 
+use crate::signals::is_ignored;
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -13,23 +15,27 @@ pub(super) struct Interrupts(watch::Receiver<Option<&'static str>>);
 impl Interrupts {
     /// From now on signals are taken here. Must be called inside a runtime.
     pub(super) fn listen() -> Result<Self> {
-        let on = |kind| signal(kind).context("cannot listen for signals");
-        let mut int = on(SignalKind::interrupt())?;
-        let mut term = on(SignalKind::terminate())?;
-        let mut hup = on(SignalKind::hangup())?;
-        let (first, seen) = watch::channel(None);
-        tokio::spawn(async move {
-            loop {
-                let name = tokio::select! {
-                    _ = int.recv() => "SIGINT",
-                    _ = term.recv() => "SIGTERM",
-                    _ = hup.recv() => "SIGHUP",
-                };
-                if first.send_replace(Some(name)).is_some() {
-                    std::process::exit(AT_ONCE);
-                }
+        let on = |kind: Signal| {
+            let kind = SignalKind::from_raw(kind as i32);
+            signal(kind).context("cannot listen for signals")
+        };
+        let mut listened = Vec::new();
+        for kind in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            if !is_ignored(kind) {
+                listened.push((kind.as_str(), on(kind)?));
             }
-        });
+        }
+        let (first, seen) = watch::channel(None);
+        for (name, mut signal) in listened {
+            let first = first.clone();
+            tokio::spawn(async move {
+                while signal.recv().await.is_some() {
+                    if first.send_replace(Some(name)).is_some() {
+                        std::process::exit(AT_ONCE);
+                    }
+                }
+            });
+        }
         Ok(Self(seen))
     }
 

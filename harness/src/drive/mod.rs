@@ -16,15 +16,17 @@ use crate::nemesis::{Nemesis, Planned, World, plan};
 use crate::network::Network;
 use crate::spec::{Binding, Resolved};
 use crate::status::Watcher;
+use crate::stderr::say;
 use crate::store::Run;
 use anyhow::{Context, Result, bail};
 use interrupt::Interrupts;
 use progress::Progress;
-use schism_history::{Event, Process, Time};
+use schism_history::{Event, NodeId, Process, Time};
 use schism_targets::registry::NodeAddress;
-use schism_workloads::Invocation;
 use schism_workloads::generator::{Arrivals, stream};
+use schism_workloads::{Completion, Invocation};
 use serde_json::json;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -33,9 +35,11 @@ use tokio::sync::watch;
 const ARRIVALS: u64 = 1 << 32;
 /// How long the nodes may take until they first say that they are up.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// How often it is looked whether a node has ended while it started.
+const CRASH_LOOK: Duration = Duration::from_millis(50);
 /// How long nodes have to end by themselves.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
-/// How long a final read may take.
+/// How long the final reads of one replica may take, together.
 const FINAL_READ_LIMIT: Duration = Duration::from_secs(10);
 
 /// Records the run into its folder: enters the arena, and comes back when it is gone.
@@ -44,20 +48,40 @@ pub fn record(spec: &Resolved, run: &Run, quiet: bool) -> Result<()> {
     let inside = || match inside(spec, run, origin, quiet) {
         Ok(()) => crate::exit::PASS,
         Err(error) => {
-            eprintln!("schism: {error:#}");
+            say(&format!("schism: {error:#}"));
             crate::exit::HARNESS
         }
     };
     let ending = run_inside(inside)?;
     match ending {
         Ending::Code(crate::exit::PASS) => run.arena_went(origin),
-        Ending::Code(interrupt::AT_ONCE) => bail!(
-            "stopped at once; what was recorded until then is in {}",
-            run.folder().display()
-        ),
-        Ending::Code(_) => bail!("the run could not be carried out; see above"),
-        Ending::Signal(signal) => bail!("the controller was ended by {signal}"),
+        Ending::Code(interrupt::AT_ONCE) => Err(Failed::AtOnce(run.folder().to_owned()).into()),
+        Ending::Code(_) => Err(Failed::Said(run.folder().to_owned()).into()),
+        Ending::Signal(signal) => Err(Failed::Signal {
+            signal,
+            folder: run.folder().to_owned(),
+        }
+        .into()),
     }
+}
+
+/// Why a run was not recorded to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// The user wanted it to stop at once.
+    #[error("stopped at once; what was recorded until then is in {}", .0.display())]
+    AtOnce(PathBuf),
+    /// The controller has said why.
+    #[error("what was recorded until then is in {}", .0.display())]
+    Said(PathBuf),
+    /// The controller was killed.
+    #[error("the controller was ended by {signal}; what was recorded until then is in {}", folder.display())]
+    Signal {
+        /// By which signal.
+        signal: nix::sys::signal::Signal,
+        /// The run's folder.
+        folder: PathBuf,
+    },
 }
 
 fn inside(spec: &Resolved, run: &Run, origin: Instant, quiet: bool) -> Result<()> {
@@ -158,42 +182,52 @@ impl Driver<'_> {
             &mut interrupts,
         );
         let loaded = load.await;
-        progress.say("healing, waiting for recovery, reading every replica");
-        self.phase("heal");
-        nemesis.heal_all()?;
-        if loaded.is_ok() {
-            self.recovery(&mut nemesis).await;
-            self.phase("final-reads");
-            self.final_reads(clients).await?;
+        if let Ok(interrupted) = loaded {
+            let closed = self.close(&mut nemesis, clients);
+            tokio::select! {
+                closed = closed => closed?,
+                // The first one has ended the load already: then the second one ends the process.
+                signal = interrupts.first(), if !interrupted => {
+                    self.recorder.nemesis("interrupted", json!({"why": signal}));
+                    progress.say(&format!("{signal}: not waiting any longer"));
+                }
+            }
         }
         self.phase("end");
         progress.finish();
+        nemesis.look();
         nemesis.world.cluster.stop(STOP_PATIENCE)?;
-        loaded
+        loaded.map(drop)
+    }
+
+    /// After the load: recovery, then the final reads.
+    async fn close(&self, nemesis: &mut Nemesis, clients: &tokio::runtime::Runtime) -> Result<()> {
+        self.recovery(nemesis).await;
+        self.phase("final-reads");
+        self.final_reads(clients).await
     }
 
     async fn start_cluster(&self, nemesis: &mut Nemesis) -> Result<()> {
         let cluster = &mut nemesis.world.cluster;
         (0..cluster.size()).try_for_each(|node| cluster.start(node))?;
-        if let Err(why) = self.watcher.recovered(START_LIMIT).await {
-            let ended: Vec<_> = cluster
-                .crashed()
-                .into_iter()
-                .map(|(node, how)| format!("{} {how}", self.nodes[node].name))
-                .collect();
-            let ended = if ended.is_empty() {
-                String::new()
-            } else {
-                format!(" ({})", ended.join(", "))
-            };
-            bail!(
-                "the cluster did not come up within {START_LIMIT:?}: {why}{ended}; see the nodes' stderr in the run's folder"
-            );
+        let up = self.watcher.recovered(START_LIMIT);
+        tokio::pin!(up);
+        loop {
+            tokio::select! {
+                word = &mut up => return word.map_err(|why| anyhow::anyhow!(
+                    "the cluster did not come up within {START_LIMIT:?}: {why}; see the nodes' stderr in the run's folder"
+                )),
+                () = tokio::time::sleep(CRASH_LOOK) => {
+                    if let Some((node, how)) = cluster.take_crashes().first() {
+                        let name = &self.nodes[*node].name;
+                        bail!("{name} {how} while it started; see its stderr in the run's folder");
+                    }
+                }
+            }
         }
-        Ok(())
     }
 
-    /// Clients and nemesis together, until the time is over or the user has enough.
+    /// Clients and nemesis together, until the time is over or the user has enough (then: true); every fault is healed.
     async fn load(
         &self,
         nemesis: &mut Nemesis,
@@ -201,7 +235,7 @@ impl Driver<'_> {
         clients: &tokio::runtime::Runtime,
         progress: &mut Progress,
         interrupts: &mut Interrupts,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         self.phase("main");
         progress.begin();
         let begun = Instant::now();
@@ -211,21 +245,18 @@ impl Driver<'_> {
             .collect();
         let mut tick = tokio::time::interval(progress::TICK);
         let outcome = {
-            let faults = async {
-                nemesis.carry_out(schedule, begun).await?;
-                std::future::pending().await
-            };
+            let faults = nemesis.carry_out(schedule, begun);
             tokio::pin!(faults);
             let end = tokio::time::sleep_until((begun + self.spec.spec.time_limit).into());
             tokio::pin!(end);
             loop {
                 tokio::select! {
-                    failed = &mut faults => break failed,
-                    () = &mut end => break Ok(()),
+                    failed = &mut faults => break failed.map(|()| None),
+                    () = &mut end => break Ok(None),
                     signal = interrupts.first() => {
                         self.recorder.nemesis("interrupted", json!({"why": signal}));
                         progress.say(&format!("{signal}: ending the run early, checking what there is (once more to stop at once)"));
-                        break Ok(());
+                        break Ok(Some(signal));
                     }
                     _ = tick.tick() => {
                         progress.tick(&self.recorder);
@@ -237,10 +268,30 @@ impl Driver<'_> {
             }
         };
         let _ = stop.send(true);
-        for worker in workers {
-            worker.await.context("a client's task panicked")?;
+        progress.say("healing, waiting for recovery, reading every replica");
+        self.phase("heal");
+        let why = outcome.as_ref().ok().copied().flatten().map_or_else(
+            || "the clients' time was over before it could come".to_owned(),
+            |signal| format!("the run was ended by {signal} before it came"),
+        );
+        nemesis.missed(schedule, &why);
+        nemesis.heal_all()?;
+        // The last operations are completed: after the heal, for they may wait for a node that a fault held.
+        let mut interrupted = matches!(outcome, Ok(Some(_)));
+        let last = async {
+            for worker in workers {
+                worker.await.context("a client's task panicked")?;
+            }
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            last = last => last?,
+            signal = interrupts.first(), if !interrupted => {
+                self.recorder.nemesis("interrupted", json!({"why": signal}));
+                interrupted = true;
+            }
         }
-        outcome
+        outcome.map(|_| interrupted)
     }
 
     fn worker(&self, number: u64) -> Worker<TargetConnection> {
@@ -273,11 +324,7 @@ impl Driver<'_> {
         let asked = Instant::now();
         let limit = self.spec.spec.recovery_limit;
         let word = self.watcher.recovered(limit).await;
-        let ended: Vec<_> = nemesis.world.cluster.crashed();
-        for (node, how) in &ended {
-            self.recorder
-                .nemesis("crash", json!({"node": self.nodes[*node].name, "how": how}));
-        }
+        nemesis.look();
         let after_ms = asked.elapsed().as_secs_f64() * 1e3;
         let value = match word {
             Ok(()) => json!({"recovered": true, "after_ms": after_ms}),
@@ -310,7 +357,7 @@ impl Driver<'_> {
             tasks.push(clients.spawn(read_replica(
                 connection,
                 recorder,
-                node,
+                (node, self.nodes[node].name.clone()),
                 process,
                 reads.clone(),
             )));
@@ -330,18 +377,27 @@ impl Driver<'_> {
 async fn read_replica(
     connection: TargetConnection,
     recorder: Arc<Recorder>,
-    node: usize,
+    node: (usize, String),
     first_process: u64,
     reads: Vec<Invocation>,
 ) {
     let as_final = |mut event: Event| {
         event.is_final = true;
+        // Whoever answers or not: this replica was asked.
+        event
+            .node
+            .get_or_insert_with(|| NodeId(node.1.as_str().into()));
         event
     };
+    let begun = Instant::now();
     for (process, read) in (first_process..).zip(&reads) {
         let process = Process::Client(process);
         recorder.record(as_final(read.event(Time::ZERO, process)));
-        let completion = connection.read_local(node, read).await;
+        let completion = if begun.elapsed() < FINAL_READ_LIMIT {
+            connection.read_local(node.0, read).await
+        } else {
+            Completion::refused("unread", "the replica's time for all final reads was over")
+        };
         recorder.record(as_final(completion.event(read, Time::ZERO, process)));
     }
 }

@@ -1,6 +1,7 @@
 //! What a run says on stderr while it goes: time, rate, outcomes, the faults in force. One live line on a terminal, plain lines elsewhere.
 
 use super::Recorder;
+use crate::stderr::say;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -58,7 +59,7 @@ impl Progress {
     pub(super) fn say(&self, text: &str) {
         match self.mode {
             Mode::Live => self.bar.println(text),
-            Mode::Lines => eprintln!("{text}"),
+            Mode::Lines => say(text),
             Mode::Quiet => {}
         }
     }
@@ -103,7 +104,7 @@ impl Progress {
                 self.bar.set_message(line);
                 self.bar.tick();
             }
-            Mode::Lines => eprintln!("{line}"),
+            Mode::Lines => say(&line),
             Mode::Quiet => {}
         }
     }

@@ -20,6 +20,7 @@ use crate::network::Proof;
 use anyhow::{Context, Result, bail};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// Whom a fault hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct View {
     pub names: Vec<String>,
     /// Who leads, as the nodes themselves say.
     pub leader: Option<usize>,
+    /// Nodes that a fault has killed or paused: a drawn fault spares them, as long as there are others.
+    pub held: BTreeSet<usize>,
 }
 
 /// A kind of fault.

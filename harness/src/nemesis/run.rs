@@ -19,10 +19,14 @@ pub struct Nemesis {
     watcher: Watcher,
     seed: u64,
     active: BTreeMap<u64, (Planned, Box<dyn Fault>)>,
+    /// Faults that have come, or of which it is written that they have not.
+    told: BTreeSet<u64>,
 }
 
 /// How long until a fault that could not be aimed is tried again.
 const AIM_AGAIN: Duration = Duration::from_millis(50);
+/// How often it is looked whether a node has ended by itself.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What is next for a fault. At one moment heals come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,31 +44,67 @@ impl Nemesis {
             watcher,
             seed,
             active: BTreeMap::new(),
+            told: BTreeSet::new(),
         }
     }
 
-    /// Carries out the schedule, whose times count from `begun`. Returns after the last heal; may be dropped at any await before.
+    /// Carries out the schedule, whose times count from `begun`, and looks for nodes that end by themselves. Never returns but with an
+    /// error; may be dropped at any await.
     pub async fn carry_out(&mut self, plan: &[Planned], begun: Instant) -> Result<()> {
         let mut steps: BTreeSet<(Duration, Step, usize)> = BTreeSet::new();
         for (i, fault) in plan.iter().enumerate() {
             steps.extend([(fault.at, Step::Inject, i), (fault.until, Step::Heal, i)]);
         }
         while let Some((at, step, i)) = steps.pop_first() {
-            tokio::time::sleep_until((begun + at).into()).await;
+            self.look_until(begun + at).await;
             let fault = &plan[i];
             match step {
                 Step::Heal => self.heal(fault.id)?,
                 Step::Inject => match self.aim(fault).await {
-                    Ok(aimed) => self.inject(fault, aimed)?,
+                    Ok((shape, aimed)) => self.inject(fault, &shape, aimed)?,
                     // Nobody leads now: later, as long as the fault was to last. Other faults come and go meanwhile.
                     Err(_) if begun.elapsed() + AIM_AGAIN < fault.until => {
                         steps.insert((begun.elapsed() + AIM_AGAIN, Step::Inject, i));
                     }
-                    Err(error) => self.never_came(fault, &error),
+                    Err(error) => self.never_came(fault, &format!("{error:#}")),
                 },
             }
         }
-        Ok(())
+        loop {
+            self.look_until(Instant::now() + LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits, and writes down which nodes end meanwhile without being asked to.
+    async fn look_until(&mut self, moment: Instant) {
+        loop {
+            self.look();
+            let now = Instant::now();
+            if now >= moment {
+                return;
+            }
+            tokio::time::sleep_until(moment.min(now + LOOK_EVERY).into()).await;
+        }
+    }
+
+    /// Writes down which nodes have ended without being asked to; says how many.
+    pub fn look(&mut self) -> usize {
+        let crashes = self.world.cluster.take_crashes();
+        for (node, how) in &crashes {
+            let name = self.world.cluster.name(*node);
+            self.recorder
+                .nemesis("crash", json!({"node": name, "how": how}));
+        }
+        crashes.len()
+    }
+
+    /// Writes down the faults that were planned and have not come.
+    pub fn missed(&mut self, plan: &[Planned], why: &str) {
+        for fault in plan {
+            if !self.told.contains(&fault.id) {
+                self.never_came(fault, why);
+            }
+        }
     }
 
     /// The faults now in force, in words.
@@ -76,7 +116,7 @@ impl Nemesis {
     }
 
     /// Makes the planned fault concrete. One whose shape was drawn makes do with any node when nobody leads.
-    async fn aim(&self, planned: &Planned) -> Result<Box<dyn Fault>> {
+    async fn aim(&self, planned: &Planned) -> Result<(String, Box<dyn Fault>)> {
         let family = families()
             .iter()
             .find(|f| f.name() == planned.family)
@@ -84,19 +124,27 @@ impl Nemesis {
         let mut rng = aim_stream(self.seed, planned.id);
         let view = View {
             names: self.watcher.names(),
-            leader: self.watcher.leader().await,
+            // Asking takes as long as a paused node stays silent: only where it matters.
+            leader: if planned.shape.starts_with("leader") {
+                self.watcher.leader().await
+            } else {
+                None
+            },
+            held: self.world.held(),
         };
         let aimed = family.aim(&planned.shape, &view, &mut rng);
         if aimed.is_err() && planned.drawn {
-            family.aim("one", &view, &mut rng)
+            Ok(("one".to_owned(), family.aim("one", &view, &mut rng)?))
         } else {
-            aimed
+            Ok((planned.shape.clone(), aimed?))
         }
     }
 
-    fn inject(&mut self, planned: &Planned, fault: Box<dyn Fault>) -> Result<()> {
+    fn inject(&mut self, planned: &Planned, shape: &str, fault: Box<dyn Fault>) -> Result<()> {
+        self.look();
+        self.told.insert(planned.id);
         let mut value = fault.value(&self.world);
-        value.insert("shape".into(), json!(planned.shape));
+        value.insert("shape".into(), json!(shape));
         value.insert("what".into(), json!(fault.what()));
         let requested = Instant::now();
         self.event(planned, "inject", value);
@@ -109,7 +157,8 @@ impl Nemesis {
     }
 
     /// A fault that could not even be aimed: the history says so, and the run will be inconclusive.
-    fn never_came(&self, planned: &Planned, error: &anyhow::Error) {
+    fn never_came(&mut self, planned: &Planned, why: &str) {
+        self.told.insert(planned.id);
         let value = Map::from_iter([
             ("shape".to_owned(), json!(planned.shape)),
             (
@@ -121,7 +170,7 @@ impl Nemesis {
         self.event(planned, "inject", value);
         let proof = Proof {
             proved: false,
-            evidence: format!("not injected: {error:#}"),
+            evidence: format!("not injected: {why}"),
         };
         self.proof(planned, "effect", requested, &proof);
         self.event(planned, "heal", Map::new());

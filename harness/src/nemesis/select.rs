@@ -2,7 +2,6 @@
 
 use super::{Shape, View, named_nodes};
 use anyhow::{Context, Result};
-use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
@@ -41,12 +40,13 @@ pub(super) fn nodes(shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<Ve
     let some = |count: usize, rng: &mut ChaCha8Rng| {
         let mut order: Vec<usize> = (0..n).collect();
         order.shuffle(rng);
+        order.sort_by_key(|node| view.held.contains(node));
         order.truncate(count);
         order.sort_unstable();
         order
     };
     Ok(match shape {
-        "one" => vec![rng.random_range(0..n)],
+        "one" => some(1, rng),
         "leader" => vec![view.leader.context("no node leads now")?],
         "minority" => some(minority(n), rng),
         "majority" => some(majority(n), rng),
@@ -88,6 +88,7 @@ mod tests {
         View {
             names: (1..=n).map(|i| format!("n{i}")).collect(),
             leader: Some(n - 1),
+            ..View::default()
         }
     }
 

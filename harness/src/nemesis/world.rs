@@ -58,7 +58,7 @@ impl World {
         self.killed.entry(node).or_default().insert(fault);
         match self.cluster.state(node) {
             State::Gone(_) => Ok(()),
-            _ => self.cluster.kill(node),
+            State::Running | State::Paused => self.cluster.kill(node),
         }
     }
 
@@ -89,6 +89,15 @@ impl World {
         } else {
             Ok(())
         }
+    }
+
+    /// The nodes that some fault has killed or paused.
+    pub fn held(&self) -> BTreeSet<usize> {
+        self.killed
+            .keys()
+            .chain(self.paused.keys())
+            .copied()
+            .collect()
     }
 
     /// Whether some fault keeps the node down.

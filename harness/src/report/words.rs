@@ -116,7 +116,7 @@ pub(super) fn of(property: &str) -> Words {
         ),
         "recovery" => (
             "After the last heal the target is healthy and serves again within the declared time.",
-            Noun("limit missed", "limits missed"),
+            Noun("limit missed", "findings"),
             Noun("check", "checks"),
         ),
         "set" => (

@@ -31,6 +31,10 @@ const SOME_DURATION: ValueKind = ValueKind::DurationMs {
     max: 600_000,
 };
 
+/// A cluster has 20 seconds to come up, and its first leader is found after up to two of these; twice that,
+/// should a vote split.
+const ELECTION_TIMEOUT: ValueKind = ValueKind::DurationMs { min: 5, max: 5_000 };
+
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "ack",
@@ -71,8 +75,8 @@ const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "election-timeout",
         default: "500",
-        values: SOME_DURATION,
-        help: "silence of the leader after which a follower acts (this long, up to twice as long at random)",
+        values: ELECTION_TIMEOUT,
+        help: "silence of the leader after which a follower acts (this long, up to twice as long at random); at most 5000, or clusters would not come up in time",
     },
     OptionSpec {
         name: "heartbeat",

@@ -189,6 +189,10 @@ mod tests {
                 "one of async, semi-sync, majority, sync",
             ),
             (&format!("{base} --set akc=all"), "did you mean `ack`?"),
+            (
+                &format!("{base} --set election-timeout=5001"),
+                "milliseconds from 5 to 5000",
+            ),
             (&format!("{base} --peer n1=127.0.0.1:2"), "named twice"),
             (&format!("{base} --verbose"), "--verbose needs a value"),
             (&format!("{base} --target raft"), "unknown target `raft`"),

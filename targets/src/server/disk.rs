@@ -4,6 +4,7 @@
 //! leave before the disk has caught up (a vote, say) travels through here as a job of its own. Any error
 //! ends the thread and with it the node: after a failed fsync nobody knows what is durable.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -17,7 +18,7 @@ use crate::replicas::single_leader::{
     Command, Entry, HardState, Message, Persisted, Restored, Snapshot,
 };
 use crate::replicas::{LogPosition, NodeName, Term};
-use crate::storage::{self, Fsync, LogFile, Record, Recovery, StorageError};
+use crate::storage::{self, Fsync, LogFile, Record, StorageError};
 
 const HARD_STATE: &str = "hard-state";
 const SNAPSHOT: &str = "snapshot";
@@ -61,10 +62,13 @@ pub(super) struct Disk {
     dir: PathBuf,
     log: LogFile,
     done: Persisted,
+    /// Held for as long as the thread may write.
+    _lock: File,
 }
 
 /// Opens a node's data directory and reads what it holds.
 pub(super) fn open(dir: &Path) -> Result<(Disk, Restored), ServerError> {
+    let lock = storage::lock(dir)?;
     let (mut log, recovery) = LogFile::open(dir)?;
     if let Some(cut) = &recovery.cut {
         let (after, bytes, reason) = (cut.after, cut.bytes, cut.reason);
@@ -73,9 +77,12 @@ pub(super) fn open(dir: &Path) -> Result<(Disk, Restored), ServerError> {
     let (hard, hard_damaged) = load_or_distrust::<HardState>(dir, HARD_STATE)?;
     let (snapshot, snapshot_damaged) = load_or_distrust::<Snapshot>(dir, SNAPSHOT)?;
     let has_data = snapshot.is_some() || !recovery.records.is_empty();
+    let (entries, unreadable) = read_commands(recovery.records);
     // A log that begins after the snapshot ends has a gap, and is useless.
-    let gap = recovery.base.1 > snapshot.as_ref().map_or(0, |snapshot| snapshot.position.0);
+    let base = recovery.base;
+    let gap = base.1 > snapshot.as_ref().map_or(0, |snapshot| snapshot.position.0);
     let damaged = recovery.lost_durable
+        || unreadable.is_some()
         || hard_damaged
         || snapshot_damaged
         || gap
@@ -88,7 +95,10 @@ pub(super) fn open(dir: &Path) -> Result<(Disk, Restored), ServerError> {
         storage::save(dir, HARD_STATE, &hard)?;
     }
     let snapshot = snapshot.map(Arc::new);
-    let (base, entries) = fit(&mut log, recovery, snapshot.as_deref())?;
+    if let Some(position) = unreadable {
+        log.truncate(position - 1)?;
+    }
+    let (base, entries) = fit(&mut log, base, entries, snapshot.as_deref())?;
     tracing::info!("restored {} entries after {}", entries.len(), base.1);
     let done = Persisted {
         epoch: 0,
@@ -99,6 +109,7 @@ pub(super) fn open(dir: &Path) -> Result<(Disk, Restored), ServerError> {
         dir: dir.to_owned(),
         log,
         done,
+        _lock: lock,
     };
     Ok((
         disk,
@@ -127,25 +138,18 @@ fn load_or_distrust<T: serde::de::DeserializeOwned>(
     }
 }
 
-type Fitted = ((Term, LogPosition), Vec<Arc<Entry>>);
-
-/// Makes log and snapshot one history. A log that does not reach the snapshot, or that has another entry
-/// at its position (the snapshot was installed, the crash came before the log was thrown away), begins
-/// again after the snapshot.
-fn fit(
-    log: &mut LogFile,
-    recovery: Recovery,
-    snapshot: Option<&Snapshot>,
-) -> Result<Fitted, StorageError> {
-    let (term, position) = snapshot.map_or((0, 0), |s| (s.term.0, s.position.0));
-    let (base_term, base) = recovery.base;
-    let mut entries = Vec::with_capacity(recovery.records.len());
-    for record in recovery.records {
-        let Ok(command) = serde_json::from_slice::<Command>(&record.payload) else {
-            tracing::warn!("the record at {} is not a command", record.position);
-            log.truncate(record.position - 1)?;
-            let base = (Term(base_term), LogPosition(base));
-            return Ok((base, entries));
+/// The entries up to the first record that is whole but no command, and that record's position. A crash
+/// does not write such a record: it was acknowledged, perhaps, and cannot be read.
+fn read_commands(records: Vec<Record>) -> (Vec<Arc<Entry>>, Option<u64>) {
+    let mut entries = Vec::with_capacity(records.len());
+    for record in records {
+        let command = match serde_json::from_slice::<Command>(&record.payload) {
+            Ok(command) => command,
+            Err(error) => {
+                let position = record.position;
+                tracing::warn!("the record at {position} is not a command: {error}");
+                return (entries, Some(position));
+            }
         };
         let (term, position) = (Term(record.term), LogPosition(record.position));
         entries.push(Arc::new(Entry {
@@ -154,6 +158,21 @@ fn fit(
             command,
         }));
     }
+    (entries, None)
+}
+
+type Fitted = ((Term, LogPosition), Vec<Arc<Entry>>);
+
+/// Makes log and snapshot one history. A log that does not reach the snapshot, or that has another entry
+/// at its position (the snapshot was installed, the crash came before the log was thrown away), begins
+/// again after the snapshot.
+fn fit(
+    log: &mut LogFile,
+    (base_term, base): (u64, u64),
+    entries: Vec<Arc<Entry>>,
+    snapshot: Option<&Snapshot>,
+) -> Result<Fitted, StorageError> {
+    let (term, position) = snapshot.map_or((0, 0), |s| (s.term.0, s.position.0));
     let at_snapshot = match position.checked_sub(base + 1) {
         Some(offset) => entries.get(offset as usize).map(|entry| entry.term.0),
         None if position == base => Some(base_term),
@@ -288,5 +307,93 @@ impl Disk {
             position: entry.position.0,
             payload,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn write(depth: usize) -> Command {
+        let value = (0..depth).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+        let key = "x".to_owned();
+        Command::Write { key, value }
+    }
+
+    /// A voter's data: a durable log of these payloads.
+    fn data(payloads: &[Vec<u8>]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let hard = HardState {
+            term: Term(1),
+            voted_for: None,
+            voter: true,
+        };
+        storage::save(dir.path(), HARD_STATE, &hard).unwrap();
+        let (mut log, _) = LogFile::open(dir.path()).unwrap();
+        let records: Vec<_> = payloads
+            .iter()
+            .zip(1..)
+            .map(|(payload, position)| Record {
+                term: 1,
+                position,
+                payload: payload.clone(),
+            })
+            .collect();
+        log.append(&records).unwrap();
+        log.sync().unwrap();
+        dir
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_takes_the_vote_away() {
+        let good = serde_json::to_vec(&write(1)).unwrap();
+        let deep = serde_json::to_vec(&write(126)).unwrap();
+        for bad in [deep, b"{}".to_vec()] {
+            let dir = data(&[good.clone(), bad, good.clone()]);
+            let (disk, restored) = open(dir.path()).unwrap();
+            assert!(restored.damaged && !restored.hard.voter);
+            assert_eq!(restored.entries.len(), 1);
+            assert_eq!(disk.log.last(), 1);
+            drop(disk);
+            // The log has forgotten it, the hard state has not.
+            let (_, again) = open(dir.path()).unwrap();
+            assert!(!again.hard.voter);
+        }
+        let (_, whole) = open(data(&[good.clone(), good]).path()).unwrap();
+        assert!(!whole.damaged && whole.hard.voter && whole.entries.len() == 2);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_read_up_to_the_snapshot_begins_after_it() {
+        let good = serde_json::to_vec(&write(1)).unwrap();
+        let dir = data(&[good.clone(), b"{}".to_vec(), good]);
+        let snapshot = Snapshot {
+            position: LogPosition(2),
+            term: Term(1),
+            state: crate::replicas::single_leader::KeySpace::default(),
+        };
+        storage::save(dir.path(), SNAPSHOT, &snapshot).unwrap();
+        let (disk, restored) = open(dir.path()).unwrap();
+        assert!(restored.damaged && restored.entries.is_empty());
+        assert_eq!(restored.base, (Term(1), LogPosition(2)));
+        assert_eq!(disk.log.last(), 2);
+    }
+
+    #[test]
+    fn a_folder_has_one_node() {
+        let dir = data(&[]);
+        let (first, _) = open(dir.path()).unwrap();
+        let Err(error) = open(dir.path()) else {
+            panic!("two nodes have one folder");
+        };
+        let line = error.to_string();
+        assert!(
+            line.contains("another node") && !line.contains('\n'),
+            "{line}"
+        );
+        drop(first);
+        open(dir.path()).unwrap();
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Every answer is JSON. A refusal names its kind and its reason; 503 carries `Retry-After`; a wrong node
 //! answers 307 with the right one's address. Peers come in by `POST /peer`, whose bodies have no limit
-//! (snapshots); clients' bodies have one of a mebibyte.
+//! (snapshots); clients' bodies have one of a mebibyte, and their values may nest only so deep: what is
+//! acknowledged is wrapped in messages and records, and must still be readable there.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,6 +32,9 @@ use crate::wire::{self, AnswerBody, ErrorBody, kind};
 
 const KEY_MAX: usize = 512;
 const BODY_MAX: usize = 1 << 20;
+/// How deep arrays and objects may nest in a client's value. `serde_json` reads 128 levels, and a value is
+/// read again inside of messages, log records and snapshots, which add some ten.
+const DEPTH_MAX: usize = 32;
 
 /// What the handlers share.
 pub(super) struct App {
@@ -181,7 +185,7 @@ impl App {
     ) -> Result<Response, Refused> {
         let key = self.key(key)?;
         self.no_query(uri)?;
-        let body = self.parse(body)?;
+        let body = self.parse_shallow(body)?;
         self.submit(headers, uri, Operation::Change(command(key, body)))
             .await
     }
@@ -279,6 +283,18 @@ impl App {
         }
     }
 
+    /// A client's body: an object around its values.
+    fn parse_shallow<B: DeserializeOwned>(&self, body: Body) -> Result<B, Refused> {
+        if let Ok(bytes) = &body
+            && depth(bytes) > DEPTH_MAX + 1
+        {
+            return Err(self.bad(format!(
+                "bad body: a value nests deeper than {DEPTH_MAX} levels"
+            )));
+        }
+        self.parse(body)
+    }
+
     fn parse<B: DeserializeOwned>(&self, body: Body) -> Result<B, Refused> {
         let bytes = body.map_err(|rejection| {
             let status = rejection.status();
@@ -325,6 +341,27 @@ impl App {
     }
 }
 
+/// How deep arrays and objects nest in a JSON text; of anything else, some number.
+fn depth(json: &[u8]) -> usize {
+    let (mut now, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => {
+                now += 1;
+                deepest = deepest.max(now);
+            }
+            b']' | b'}' => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 /// The replicas that the session has found dead, comma-separated.
 fn avoided(headers: &HeaderMap) -> Vec<NodeName> {
     let text = headers
@@ -342,5 +379,65 @@ fn word(refusal: Refusal) -> &'static str {
         Refusal::NoLeader => kind::NO_LEADER,
         Refusal::Joining => kind::JOINING,
         Refusal::Overloaded => kind::OVERLOADED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_brackets_but_not_those_in_strings() {
+        for (json, expected) in [
+            ("1", 0),
+            ("{}", 1),
+            (r#"{"value":[[],[[1]],{}]}"#, 4),
+            (r#"{"value":"[[[["}"#, 1),
+            (r#"{"value":"\"[[\\"}"#, 1),
+            (r#"{"[\\":[]}"#, 2),
+            ("]]][", 1),
+        ] {
+            assert_eq!(depth(json.as_bytes()), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn the_deepest_value_is_read_again_wherever_it_is_wrapped() {
+        use crate::replicas::single_leader::{Append, Entry, KeySpace, Message, Snapshot};
+        use crate::replicas::{LogPosition, Term};
+
+        let nested = (0..DEPTH_MAX).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+        let (key, element) = ("s".to_owned(), nested);
+        let command = Command::Add { key, element };
+        let (term, position) = (Term(1), LogPosition(1));
+        let mut state = KeySpace::default();
+        state.apply(position, &command);
+        let snapshot = Arc::new(Snapshot {
+            position,
+            term,
+            state,
+        });
+        let append = Message::Append(Append {
+            term,
+            round: 1,
+            previous: (Term(0), LogPosition::START),
+            entries: vec![Arc::new(Entry {
+                term,
+                position,
+                command,
+            })],
+            committed: position,
+            admit: false,
+        });
+        let install = Message::Install {
+            term,
+            round: 1,
+            snapshot,
+        };
+        let from = "n1".into();
+        let messages = vec![append, install];
+        let json = serde_json::to_vec(&PeerBody { from, messages }).unwrap();
+        assert!(depth(&json) > DEPTH_MAX);
+        serde_json::from_slice::<PeerBody>(&json).unwrap();
     }
 }

@@ -10,6 +10,7 @@ mod http;
 mod node;
 mod peers;
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -165,8 +166,24 @@ fn log_to_stderr() {
     // Where the program has installed a subscriber already, that one stays.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .log_internal_errors(false)
+        .with_writer(|| Stderr)
         .with_ansi(false)
         .with_target(false)
         .try_init();
+}
+
+/// Stderr, but what cannot be written is lost in silence: no node dies of a full disk under its log.
+/// (Left to itself, the subscriber would report the failure with `eprintln!`, which panics.)
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

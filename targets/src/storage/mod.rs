@@ -7,6 +7,7 @@
 //! segments cut at snapshots); Pillai et al. 2014 ("All File Systems Are Not Created Equal") is why files
 //! are replaced by temp file, fsync, rename, fsync of the directory.
 
+mod lock;
 mod log;
 mod record;
 mod whole;
@@ -14,6 +15,7 @@ mod whole;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use lock::lock;
 pub use log::{Cut, LogFile, Recovery};
 pub use record::{Decoded, HEADER_BYTES, Record, decode, encode};
 pub use whole::{load, save};
@@ -42,6 +44,12 @@ pub enum StorageError {
         path: PathBuf,
         /// Why not.
         source: std::io::Error,
+    },
+    /// Somebody else has taken the folder, see [`lock`].
+    #[error("{dir} is in use by another node")]
+    InUse {
+        /// Which.
+        dir: PathBuf,
     },
     /// A file that is replaced whole does not match its checksum.
     #[error("{path} is damaged: {reason}")]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use schism_targets::client::{self, Client, Request};
 use schism_targets::registry::{self, NodeAddress};
 use schism_targets::server::{self, Settings};
+use schism_targets::storage;
 use schism_targets::wire::Status;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -76,7 +77,8 @@ impl Cluster {
         self.data.path().join(&self.nodes[index].name)
     }
 
-    pub(crate) async fn restart(&mut self, index: usize) {
+    /// What follows `schism node` for this node.
+    pub(crate) fn args(&self, index: usize) -> Vec<String> {
         let target = registry::target("single-leader").unwrap();
         let pairs = self
             .options
@@ -88,7 +90,11 @@ impl Cluster {
         let options = target.resolve(&given, self.nodes.len()).unwrap();
         let node = &self.nodes[index];
         let command = target.command(&options, node, &self.nodes, &self.data(index));
-        let settings = Settings::parse(&command.args[1..]).unwrap();
+        command.args[1..].to_vec()
+    }
+
+    pub(crate) async fn restart(&mut self, index: usize) {
+        let settings = Settings::parse(&self.args(index)).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -119,7 +125,10 @@ impl Cluster {
         }
         poll("dead node", async || match self.status(index).await {
             Some(_) => Err("it answers".into()),
-            None => Ok(()),
+            // Its disk thread ends a little later.
+            None => storage::lock(&self.data(index))
+                .map(drop)
+                .map_err(|error| error.to_string()),
         })
         .await;
     }

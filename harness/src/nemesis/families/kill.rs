@@ -8,6 +8,7 @@ use crate::network::Proof;
 use anyhow::Result;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
 
 /// The family.
 pub(super) struct Kill;
@@ -58,13 +59,23 @@ impl Fault for Killed {
     }
 
     fn prove(&self, world: &mut World) -> Result<Proof> {
-        Ok(states(
+        let mut proof = states(
             &self.nodes,
             &self.names,
             world,
             |s| matches!(s, State::Gone(_)),
             |_, _| false,
-        ))
+            true,
+        );
+        // One that had ended by itself was not killed by us, whatever it looks like.
+        for node in &self.nodes {
+            if !world.cluster.was_killed(*node) {
+                proof.proved = false;
+                let name = &self.names[*node];
+                let _ = write!(proof.evidence, "; {name} had ended by itself");
+            }
+        }
+        Ok(proof)
     }
 
     fn heal(&self, id: u64, world: &mut World) -> Result<()> {
@@ -81,6 +92,7 @@ impl Fault for Killed {
             world,
             wish,
             World::is_killed,
+            false,
         ))
     }
 }

@@ -267,6 +267,7 @@ mod tests {
         View {
             names: (1..=n).map(|i| format!("n{i}")).collect(),
             leader: Some(0),
+            ..View::default()
         }
     }
 

@@ -67,6 +67,7 @@ impl Fault for Paused {
             world,
             |s| *s == State::Paused,
             World::is_killed,
+            true,
         ))
     }
 
@@ -84,6 +85,7 @@ impl Fault for Paused {
             world,
             |s| *s == State::Running,
             held,
+            false,
         ))
     }
 }
