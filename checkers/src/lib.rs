@@ -19,6 +19,7 @@
 //! ```
 
 mod budget;
+mod closure;
 mod fault;
 mod findings;
 mod fixed;

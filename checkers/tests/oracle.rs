@@ -17,6 +17,8 @@ mod registers;
 #[path = "oracle/sessions.rs"]
 mod sessions;
 mod support;
+#[path = "oracle/writes.rs"]
+mod writes;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

@@ -5,12 +5,14 @@ mod linearizable;
 mod lost_writes;
 pub(crate) mod meaningful;
 mod monotonic_reads;
+mod monotonic_writes;
 mod read_your_writes;
 mod recovery;
 mod split_brain;
 mod stale_reads;
 pub(crate) mod stats;
 mod unique_ids;
+mod writes_follow_reads;
 
 use crate::Property;
 
@@ -21,6 +23,8 @@ pub fn properties() -> &'static [&'static dyn Property] {
         &stale_reads::StaleReads,
         &monotonic_reads::MonotonicReads,
         &read_your_writes::ReadYourWrites,
+        &monotonic_writes::MonotonicWrites,
+        &writes_follow_reads::WritesFollowReads,
         &unique_ids::UniqueIds,
         &convergence::Convergence,
         &split_brain::SplitBrain,
