@@ -30,6 +30,7 @@ mod prepared;
 mod properties;
 pub mod register;
 mod search;
+mod sums;
 pub mod verdict;
 mod words;
 mod zones;

@@ -3,6 +3,7 @@
 use crate::fault::{self, Driver, Fault, Phase};
 use crate::register::RegisterOp;
 use schism_history::{History, Key, Op, Time};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What lives under a key, told by the functions that clients call on it.
@@ -12,6 +13,8 @@ pub enum Shape {
     Register,
     /// `add`, and `read` that returns lists.
     Set,
+    /// `add`, and `read` that returns numbers.
+    Counter,
     /// Anything else.
     Other,
 }
@@ -101,6 +104,12 @@ impl<'h> Prepared<'h> {
         self.faults.iter().filter(move |f| f.in_force(time))
     }
 
+    /// Whether the target had recovered when its replicas were read, as far as the history says.
+    pub fn recovered(&self) -> bool {
+        let recovery = self.driver.recovery;
+        recovery.is_none_or(|e| e.value["recovered"].as_bool() == Some(true))
+    }
+
     /// Whether a driver of ours wrote it: a bare file has neither phases nor faults of our kind.
     pub fn is_run(&self) -> bool {
         !self.faults.is_empty() || !self.driver.phases.is_empty()
@@ -134,11 +143,14 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
     let writes = indexes
         .iter()
         .any(|&i| matches!(ops[i].f(), "write" | "cas"));
-    let lists = reads().any(serde_json::Value::is_array);
+    let lists = reads().any(Value::is_array);
+    let numbers = || reads().all(|v| v.is_number() || v.is_null());
     if all(&["add", "read"]) && (adds || lists) && reads().all(|v| v.is_array() || v.is_null()) {
         Shape::Set
     } else if all(&["read", "write", "cas"]) && (writes || !lists) {
         Shape::Register
+    } else if all(&["add", "read"]) && adds && numbers() {
+        Shape::Counter
     } else {
         Shape::Other
     }

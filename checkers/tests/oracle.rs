@@ -10,6 +10,8 @@
 mod acknowledgements;
 #[path = "oracle/convergence.rs"]
 mod convergence;
+#[path = "oracle/counter.rs"]
+mod counter;
 #[path = "oracle/lost_writes.rs"]
 mod lost_writes;
 #[path = "oracle/registers.rs"]

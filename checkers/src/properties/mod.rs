@@ -1,6 +1,7 @@
 //! One property a file; each has its entry in [`properties`].
 
 mod convergence;
+mod counter;
 mod linearizable;
 mod lost_writes;
 pub(crate) mod meaningful;
@@ -26,6 +27,7 @@ pub fn properties() -> &'static [&'static dyn Property] {
         &monotonic_writes::MonotonicWrites,
         &writes_follow_reads::WritesFollowReads,
         &unique_ids::UniqueIds,
+        &counter::Counter,
         &convergence::Convergence,
         &split_brain::SplitBrain,
         &linearizable::Linearizable,
