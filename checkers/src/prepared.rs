@@ -15,6 +15,8 @@ pub enum Shape {
     Set,
     /// `add`, and `read` that returns numbers.
     Counter,
+    /// `enqueue`, `dequeue`, `drain`.
+    Queue,
     /// Anything else.
     Other,
 }
@@ -151,6 +153,8 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
         Shape::Register
     } else if all(&["add", "read"]) && adds && numbers() {
         Shape::Counter
+    } else if all(&["enqueue", "dequeue", "drain"]) {
+        Shape::Queue
     } else {
         Shape::Other
     }

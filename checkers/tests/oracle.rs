@@ -14,6 +14,8 @@ mod convergence;
 mod counter;
 #[path = "oracle/lost_writes.rs"]
 mod lost_writes;
+#[path = "oracle/queue.rs"]
+mod queue;
 #[path = "oracle/registers.rs"]
 mod registers;
 #[path = "oracle/sessions.rs"]

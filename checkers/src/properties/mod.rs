@@ -7,6 +7,7 @@ mod lost_writes;
 pub(crate) mod meaningful;
 mod monotonic_reads;
 mod monotonic_writes;
+mod queue;
 mod read_your_writes;
 mod recovery;
 mod split_brain;
@@ -28,6 +29,7 @@ pub fn properties() -> &'static [&'static dyn Property] {
         &writes_follow_reads::WritesFollowReads,
         &unique_ids::UniqueIds,
         &counter::Counter,
+        &queue::Queue,
         &convergence::Convergence,
         &split_brain::SplitBrain,
         &linearizable::Linearizable,
