@@ -17,6 +17,8 @@ pub enum Shape {
     Counter,
     /// `enqueue`, `dequeue`, `drain`.
     Queue,
+    /// `transfer`, and `read` of all accounts.
+    Bank,
     /// Anything else.
     Other,
 }
@@ -141,7 +143,8 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
             .filter(|op| op.f() == "read")
             .filter_map(Op::result)
     };
-    let adds = indexes.iter().any(|&i| ops[i].f() == "add");
+    let any = |f: &str| indexes.iter().any(|&i| ops[i].f() == f);
+    let adds = any("add");
     let writes = indexes
         .iter()
         .any(|&i| matches!(ops[i].f(), "write" | "cas"));
@@ -155,6 +158,8 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
         Shape::Counter
     } else if all(&["enqueue", "dequeue", "drain"]) {
         Shape::Queue
+    } else if all(&["read", "transfer"]) && any("transfer") {
+        Shape::Bank
     } else {
         Shape::Other
     }

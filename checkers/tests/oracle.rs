@@ -8,6 +8,8 @@
 
 #[path = "oracle/acknowledgements.rs"]
 mod acknowledgements;
+#[path = "oracle/bank.rs"]
+mod bank;
 #[path = "oracle/convergence.rs"]
 mod convergence;
 #[path = "oracle/counter.rs"]

@@ -11,7 +11,6 @@ use crate::sums::subset_has_sum;
 use crate::verdict::{Anomaly, PropertyResult};
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
 use schism_history::{Op, Outcome, Time};
-use serde_json::Value;
 
 /// The property.
 pub(super) struct Counter;
@@ -120,7 +119,7 @@ impl<'p> Key<'p> {
             let Some(said) = said else {
                 continue;
             };
-            match whole(said) {
+            match words::whole(said) {
                 Some(by) if is_add => key.adds.push(Add { by, op }),
                 Some(n) => key.reads.push((n, op)),
                 None => {
@@ -203,8 +202,8 @@ impl<'p> Key<'p> {
         anomaly(name, operations, message, mend)
             .shortened()
             .with("key", words::key(self.keyed.key))
-            .with("least", figure(least))
-            .with("most", figure(most))
+            .with("least", words::figure(least))
+            .with("most", words::figure(most))
     }
 
     /// A final read inside its bounds, which no subset of the unknown adds may explain.
@@ -247,18 +246,4 @@ impl<'p> Key<'p> {
             }),
         }
     }
-}
-
-/// Null is what a counter holds that was never written: 0.
-fn whole(value: &Value) -> Option<i128> {
-    if value.is_null() {
-        return Some(0);
-    }
-    let unsigned = || value.as_u64().map(i128::from);
-    value.as_i64().map(i128::from).or_else(unsigned)
-}
-
-/// A sum in `details`: beyond what JSON numbers hold, its digits.
-fn figure(n: i128) -> Value {
-    i64::try_from(n).map_or_else(|_| n.to_string().into(), Value::from)
 }

@@ -1,5 +1,6 @@
 //! One property a file; each has its entry in [`properties`].
 
+mod bank;
 mod convergence;
 mod counter;
 mod linearizable;
@@ -30,6 +31,7 @@ pub fn properties() -> &'static [&'static dyn Property] {
         &unique_ids::UniqueIds,
         &counter::Counter,
         &queue::Queue,
+        &bank::Bank,
         &convergence::Convergence,
         &split_brain::SplitBrain,
         &linearizable::Linearizable,
