@@ -18,9 +18,12 @@
 //! assert_eq!(verdict.properties["stale-reads"].anomalies[0].operations, [0, 2, 4]);
 //! ```
 
+mod add_wins;
 mod budget;
 mod closure;
+mod elements;
 mod fault;
+mod finals;
 mod findings;
 mod fixed;
 mod intern;

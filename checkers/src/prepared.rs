@@ -13,6 +13,8 @@ pub enum Shape {
     Register,
     /// `add`, and `read` that returns lists.
     Set,
+    /// The same, with `remove`.
+    RemovableSet,
     /// `add`, and `read` that returns numbers.
     Counter,
     /// `enqueue`, `dequeue`, `drain`.
@@ -150,10 +152,13 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
         .any(|&i| matches!(ops[i].f(), "write" | "cas"));
     let lists = reads().any(Value::is_array);
     let numbers = || reads().all(|v| v.is_number() || v.is_null());
-    if all(&["add", "read"]) && (adds || lists) && reads().all(|v| v.is_array() || v.is_null()) {
+    let only_lists = || reads().all(|v| v.is_array() || v.is_null());
+    if all(&["add", "read"]) && (adds || lists) && only_lists() {
         Shape::Set
     } else if all(&["read", "write", "cas"]) && (writes || !lists) {
         Shape::Register
+    } else if all(&["add", "remove", "read"]) && any("remove") && only_lists() {
+        Shape::RemovableSet
     } else if all(&["add", "read"]) && adds && numbers() {
         Shape::Counter
     } else if all(&["enqueue", "dequeue", "drain"]) {

@@ -22,6 +22,8 @@ mod queue;
 mod registers;
 #[path = "oracle/sessions.rs"]
 mod sessions;
+#[path = "oracle/sets.rs"]
+mod sets;
 mod support;
 #[path = "oracle/writes.rs"]
 mod writes;

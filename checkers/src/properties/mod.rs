@@ -11,6 +11,7 @@ mod monotonic_writes;
 mod queue;
 mod read_your_writes;
 mod recovery;
+mod set;
 mod split_brain;
 mod stale_reads;
 pub(crate) mod stats;
@@ -23,6 +24,7 @@ use crate::Property;
 pub fn properties() -> &'static [&'static dyn Property] {
     &[
         &lost_writes::LostWrites,
+        &set::Set,
         &stale_reads::StaleReads,
         &monotonic_reads::MonotonicReads,
         &read_your_writes::ReadYourWrites,
