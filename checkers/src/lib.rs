@@ -21,6 +21,7 @@
 mod add_wins;
 mod budget;
 mod closure;
+mod cycles;
 mod elements;
 mod fault;
 mod finals;
@@ -34,6 +35,7 @@ mod properties;
 pub mod register;
 mod search;
 mod sums;
+mod transactions;
 pub mod verdict;
 mod words;
 mod zones;

@@ -9,6 +9,7 @@
 //! "Everything before this" would be quadratic as edges: each session's versions run along a chain of helping nodes ([`Graph::chain`]), which
 //! stand for "the newest so far".
 
+use crate::cycles::components;
 use crate::findings::{Findings, anomaly};
 use crate::intern::{ABSENT, Val};
 use crate::register::{Action, Register, RegisterOp};
@@ -400,7 +401,7 @@ impl Graph {
 
     /// A shortest cycle of each strongly connected component that holds more than one version.
     fn cycles(&self) -> Vec<Vec<Step>> {
-        let versions = self.components().into_iter().map(|mut component| {
+        let versions = components(&self.edges).into_iter().map(|mut component| {
             component.retain(|node| *node < self.values);
             component
         });
@@ -408,56 +409,6 @@ impl Graph {
             .filter(|versions| versions.len() > 1)
             .map(|versions| self.shortest(&versions))
             .collect()
-    }
-
-    /// Tarjan 1972, without recursion: a history can be one long path.
-    fn components(&self) -> Vec<Vec<usize>> {
-        const NEW: usize = usize::MAX;
-        let size = self.edges.len();
-        let (mut index, mut low) = (vec![NEW; size], vec![NEW; size]);
-        let mut on_stack = vec![false; size];
-        let (mut stack, mut found, mut next) = (Vec::new(), Vec::new(), 0);
-        for root in 0..size {
-            let mut work: Vec<(usize, usize)> = if index[root] == NEW {
-                vec![(root, 0)]
-            } else {
-                Vec::new()
-            };
-            while let Some((v, at)) = work.last_mut() {
-                let v = *v;
-                if index[v] == NEW {
-                    (index[v], low[v]) = (next, next);
-                    next += 1;
-                    stack.push(v);
-                    on_stack[v] = true;
-                }
-                if let Some(&(w, _)) = self.edges[v].get(*at) {
-                    *at += 1;
-                    if index[w] == NEW {
-                        work.push((w, 0));
-                    } else if on_stack[w] {
-                        low[v] = low[v].min(index[w]);
-                    }
-                    continue;
-                }
-                work.pop();
-                if let Some((parent, _)) = work.last() {
-                    low[*parent] = low[*parent].min(low[v]);
-                }
-                if low[v] == index[v] {
-                    let from = stack
-                        .iter()
-                        .rposition(|w| *w == v)
-                        .expect("a root is on the stack");
-                    let component = stack.split_off(from);
-                    for w in &component {
-                        on_stack[*w] = false;
-                    }
-                    found.push(component);
-                }
-            }
-        }
-        found
     }
 
     /// The shortest cycle through one of the component's versions. Each costs a search: a few are enough to find a short one.

@@ -21,6 +21,8 @@ pub enum Shape {
     Queue,
     /// `transfer`, and `read` of all accounts.
     Bank,
+    /// `txn`: reads and writes of several keys at once.
+    Transactions,
     /// Anything else.
     Other,
 }
@@ -165,6 +167,8 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
         Shape::Queue
     } else if all(&["read", "transfer"]) && any("transfer") {
         Shape::Bank
+    } else if all(&["txn"]) {
+        Shape::Transactions
     } else {
         Shape::Other
     }

@@ -16,6 +16,8 @@ mod convergence;
 mod counter;
 #[path = "oracle/lost_writes.rs"]
 mod lost_writes;
+#[path = "oracle/prefixes.rs"]
+mod prefixes;
 #[path = "oracle/queue.rs"]
 mod queue;
 #[path = "oracle/registers.rs"]

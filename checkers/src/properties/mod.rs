@@ -1,6 +1,7 @@
 //! One property a file; each has its entry in [`properties`].
 
 mod bank;
+mod consistent_prefix;
 mod convergence;
 mod counter;
 mod linearizable;
@@ -30,6 +31,7 @@ pub fn properties() -> &'static [&'static dyn Property] {
         &read_your_writes::ReadYourWrites,
         &monotonic_writes::MonotonicWrites,
         &writes_follow_reads::WritesFollowReads,
+        &consistent_prefix::ConsistentPrefix,
         &unique_ids::UniqueIds,
         &counter::Counter,
         &queue::Queue,
