@@ -14,6 +14,8 @@ mod bank;
 mod convergence;
 #[path = "oracle/counter.rs"]
 mod counter;
+#[path = "oracle/forks.rs"]
+mod forks;
 #[path = "oracle/lost_writes.rs"]
 mod lost_writes;
 #[path = "oracle/prefixes.rs"]

@@ -5,8 +5,8 @@
 //! reads and, later, its writes, each at one moment. Sure of the order are: reads come after the writes that they saw, and before the next
 //! ones of those keys; writes of a session keep its order. Versions of a list stand in the order in which reads show it (reads of
 //! a list must be prefixes of one another); those of a register in the order of its writer where one session alone wrote it, one after
-//! another. If these
-//! have a cycle, no order fits, and if not, one does. Other registers are `unknown` unless the rest decides. Writes of
+//! another. A transaction that reads its own
+//! appends says what it read before them. If these have a cycle, no order fits, and if not, one does. Other registers are `unknown` unless the rest decides. Writes of
 //! unknown outcome count only if they were seen. Linear in what was read and written.
 
 use crate::cycles::{Step, cycles};

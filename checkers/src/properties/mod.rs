@@ -5,6 +5,7 @@ mod consistent_prefix;
 mod convergence;
 mod counter;
 mod linearizable;
+mod long_fork;
 mod lost_writes;
 pub(crate) mod meaningful;
 mod monotonic_reads;
@@ -32,6 +33,7 @@ pub fn properties() -> &'static [&'static dyn Property] {
         &monotonic_writes::MonotonicWrites,
         &writes_follow_reads::WritesFollowReads,
         &consistent_prefix::ConsistentPrefix,
+        &long_fork::LongFork,
         &unique_ids::UniqueIds,
         &counter::Counter,
         &queue::Queue,
