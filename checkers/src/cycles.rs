@@ -55,26 +55,50 @@ pub(crate) fn components<E>(edges: &[Vec<(usize, E)>]) -> Vec<Vec<usize>> {
     found
 }
 
-/// A shortest cycle of each component that has one. Each start costs a search: a few are enough to find a short one.
+/// A shortest cycle of each component that has one. Each start costs a search, which ends where it could find no shorter one: a few
+/// are enough to find a short one.
 pub(crate) fn cycles<E: Copy>(edges: &[Vec<(usize, E)>]) -> Vec<Vec<Step<E>>> {
     const TRIED: usize = 64;
-    let components = components(edges).into_iter();
-    let several = components.filter(|component| component.len() > 1);
-    several
-        .filter_map(|component| {
-            let around = component.iter().take(TRIED);
-            let around = around.filter_map(|start| shortest(edges, *start));
-            around.min_by_key(Vec::len)
-        })
-        .collect()
+    let components = components(edges);
+    let mut home = vec![0; edges.len()];
+    for (number, component) in components.iter().enumerate() {
+        for node in component {
+            home[*node] = number;
+        }
+    }
+    let mut found = Vec::new();
+    for component in components.iter().filter(|component| component.len() > 1) {
+        let mut best: Vec<Step<E>> = Vec::new();
+        for start in component.iter().take(TRIED) {
+            let bound = if best.is_empty() {
+                usize::MAX
+            } else {
+                best.len()
+            };
+            best = shortest(edges, &home, *start, bound).unwrap_or(best);
+        }
+        found.push(best);
+    }
+    found
 }
 
-/// The shortest way from a node back to it.
-fn shortest<E: Copy>(edges: &[Vec<(usize, E)>], start: usize) -> Option<Vec<Step<E>>> {
+/// The shortest way from a node back to it inside its component, if it has fewer steps than the bound.
+fn shortest<E: Copy>(
+    edges: &[Vec<(usize, E)>],
+    home: &[usize],
+    start: usize,
+    bound: usize,
+) -> Option<Vec<Step<E>>> {
     let mut before: BTreeMap<usize, (usize, E)> = BTreeMap::new();
-    let mut queue = VecDeque::from([start]);
-    while let Some(node) = queue.pop_front() {
-        for (next, edge) in &edges[node] {
+    let mut queue = VecDeque::from([(start, 1)]);
+    while let Some((node, steps)) = queue.pop_front() {
+        if steps >= bound {
+            return None;
+        }
+        let inside = edges[node]
+            .iter()
+            .filter(|(next, _)| home[*next] == home[start]);
+        for (next, edge) in inside {
             if before.contains_key(next) {
                 continue;
             }
@@ -82,12 +106,13 @@ fn shortest<E: Copy>(edges: &[Vec<(usize, E)>], start: usize) -> Option<Vec<Step
             if *next == start {
                 return Some(way(start, &before));
             }
-            queue.push_back(*next);
+            queue.push_back((*next, steps + 1));
         }
     }
     None
 }
 
+/// The steps back from a node to itself.
 fn way<E: Copy>(start: usize, before: &BTreeMap<usize, (usize, E)>) -> Vec<Step<E>> {
     let mut steps = Vec::new();
     let mut at = start;

@@ -137,7 +137,8 @@ fn by_key<'h>(ops: &[Op<'h>]) -> Vec<Keyed<'h>> {
     groups.into_iter().map(keyed).collect()
 }
 
-/// A counter has `add` and `read` as well: its reads are numbers. A key that is only read is a set if it returns a list.
+/// A counter has `add` and `read` as well: its reads are numbers. A key that is only read is a set if it returns a list, and a bank if it
+/// returns accounts with their balances.
 fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
     let all = |allowed: &[&str]| indexes.iter().all(|&i| allowed.contains(&ops[i].f()));
     let reads = || {
@@ -153,11 +154,12 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
         .iter()
         .any(|&i| matches!(ops[i].f(), "write" | "cas"));
     let lists = reads().any(Value::is_array);
+    let accounts = reads().any(Value::is_object);
     let numbers = || reads().all(|v| v.is_number() || v.is_null());
     let only_lists = || reads().all(|v| v.is_array() || v.is_null());
     if all(&["add", "read"]) && (adds || lists) && only_lists() {
         Shape::Set
-    } else if all(&["read", "write", "cas"]) && (writes || !lists) {
+    } else if all(&["read", "write", "cas"]) && (writes || !(lists || accounts)) {
         Shape::Register
     } else if all(&["add", "remove", "read"]) && any("remove") && only_lists() {
         Shape::RemovableSet
@@ -165,7 +167,7 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
         Shape::Counter
     } else if all(&["enqueue", "dequeue", "drain"]) {
         Shape::Queue
-    } else if all(&["read", "transfer"]) && any("transfer") {
+    } else if all(&["read", "transfer"]) && (any("transfer") || accounts) {
         Shape::Bank
     } else if all(&["txn"]) {
         Shape::Transactions

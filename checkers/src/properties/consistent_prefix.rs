@@ -226,7 +226,7 @@ impl Graph {
         }
         for writes in sessions.values() {
             for txn in writes {
-                for next in next_after(txns, writes.iter().copied(), *txn) {
+                for next in next_after(txns, writes, *txn) {
                     self.edges[Self::writes(*txn)].push((Self::writes(next), Edge::Session));
                 }
             }
@@ -259,6 +259,7 @@ impl Graph {
             let helper = self.helper(number);
             self.edges[helper].push((Self::writes(*txn), Edge::From));
         }
+        let writes: Vec<usize> = key.writes.iter().map(|(txn, _)| *txn).collect();
         for (txn, read) in &key.reads {
             let node = Self::reads(*txn);
             let value = keys.values.known(read.value);
@@ -280,14 +281,14 @@ impl Graph {
             };
             self.edges[Self::writes(writer)].push((node, Edge::Saw(number)));
             // What it wrote over itself was never the state after it.
-            let last = key.writes.iter().rev().find(|(txn, _)| *txn == writer);
+            let after = key.writes.partition_point(|(txn, _)| *txn <= writer);
+            let last = key.writes[..after].last();
             if last.is_some_and(|(_, last)| Some(*last) != value) {
                 let edge = Edge::Missed(number, Some(writer));
                 self.edges[node].push((Self::writes(writer), edge));
             }
             if ordered {
-                let writes = key.writes.iter().map(|(txn, _)| *txn);
-                for next in next_after(txns, writes, writer) {
+                for next in next_after(txns, &writes, writer) {
                     let edge = Edge::Missed(number, Some(writer));
                     self.edges[node].push((Self::writes(next), edge));
                 }
@@ -387,21 +388,18 @@ fn writers(
 }
 
 /// Of these, ordered by invocation, those that began after one of them had ended and before any other such one had.
-fn next_after(
-    txns: &Transactions<'_>,
-    writes: impl Iterator<Item = usize>,
-    txn: usize,
-) -> Vec<usize> {
+fn next_after(txns: &Transactions<'_>, writes: &[usize], txn: usize) -> Vec<usize> {
     let end = txns.all[txn].op.end();
+    let first = writes.partition_point(|w| txns.all[*w].op.start() <= end);
     let mut next = Vec::new();
     let mut first_end = Time::INFINITY;
-    for other in writes.skip_while(|w| txns.all[*w].op.start() <= end) {
-        let op = txns.all[other].op;
+    for other in &writes[first..] {
+        let op = txns.all[*other].op;
         if op.start() > first_end {
             break;
         }
-        if next.last() != Some(&other) {
-            next.push(other);
+        if next.last() != Some(other) {
+            next.push(*other);
         }
         first_end = first_end.min(op.end());
     }
