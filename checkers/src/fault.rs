@@ -83,13 +83,15 @@ impl Phase {
     }
 }
 
-/// What the driver said: phases, recovery, an early end.
+/// What the driver said: phases, recovery, what is declared, an early end.
 #[derive(Debug, Clone, Default)]
 pub struct Driver<'h> {
     /// When each phase of the driver began (`main`, `heal`, `final-reads`, `end`), in order.
     pub phases: Vec<(String, Time)>,
     /// The `recovery` event, the last one if there are several.
     pub recovery: Option<&'h Event>,
+    /// What the workload declared of its bank: see the property `bank`.
+    pub bank: Option<&'h Event>,
     /// Why the run was ended early.
     pub interrupted: Option<String>,
 }
@@ -159,6 +161,7 @@ pub(crate) fn driver(history: &History) -> Driver<'_> {
     for event in history.faults() {
         match event.f.as_ref() {
             "phase" => driver.phases.push((text(event, "phase"), event.time)),
+            "bank" => driver.bank = Some(event),
             "recovery" => driver.recovery = Some(event),
             "interrupted" => driver.interrupted = Some(text(event, "why")),
             _ => {}

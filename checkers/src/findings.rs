@@ -96,7 +96,21 @@ pub(crate) fn anomaly(
     }
 }
 
+/// How many operations a proof by sums or losses names: such a proof can be the whole history.
+pub(crate) const PROOF_LISTED: usize = 1000;
+
 impl Anomaly {
+    /// Names only so many of the operations (the latest), and says how many there are.
+    #[must_use]
+    pub(crate) fn shortened(mut self) -> Self {
+        let all = self.operations.len();
+        if all > PROOF_LISTED {
+            self.operations.drain(..all - PROOF_LISTED);
+            return self.with("operations_in_all", all);
+        }
+        self
+    }
+
     /// The same with one more figure.
     #[must_use]
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {

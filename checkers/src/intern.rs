@@ -44,6 +44,17 @@ impl<'h> Interner<'h> {
         known
     }
 
+    /// The number that `value` was given before.
+    pub(crate) fn known(&self, value: &Value) -> Option<Val> {
+        if value.is_null() {
+            return Some(ABSENT);
+        }
+        let number = value.as_i64().map(|n| self.numbers.get(&n));
+        number
+            .unwrap_or_else(|| self.texts.get(&value.to_string()))
+            .copied()
+    }
+
     /// How many numbers were given, [`ABSENT`] included.
     pub(crate) fn len(&self) -> usize {
         self.values.len()

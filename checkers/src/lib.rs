@@ -18,8 +18,13 @@
 //! assert_eq!(verdict.properties["stale-reads"].anomalies[0].operations, [0, 2, 4]);
 //! ```
 
+mod add_wins;
 mod budget;
+mod closure;
+mod cycles;
+mod elements;
 mod fault;
+mod finals;
 mod findings;
 mod fixed;
 mod intern;
@@ -29,6 +34,8 @@ mod prepared;
 mod properties;
 pub mod register;
 mod search;
+mod sums;
+mod transactions;
 pub mod verdict;
 mod words;
 mod zones;

@@ -9,6 +9,7 @@
 //! "Everything before this" would be quadratic as edges: each session's versions run along a chain of helping nodes ([`Graph::chain`]), which
 //! stand for "the newest so far".
 
+use crate::cycles::components;
 use crate::findings::{Findings, anomaly};
 use crate::intern::{ABSENT, Val};
 use crate::register::{Action, Register, RegisterOp};
@@ -17,21 +18,41 @@ use crate::{Keyed, Prepared, Shape, words};
 use schism_history::Time;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// A session guarantee on registers: what each read must not be older than.
+/// A session guarantee on registers: which of a session's later versions must not be older than which earlier ones.
 pub(crate) struct Guarantee {
     /// What a violation is called.
     pub(crate) name: &'static str,
     pub(crate) mend: &'static str,
-    /// The version that an operation binds its session's later reads to.
+    /// The version that an operation binds its session's later ones to.
     pub(crate) binds: fn(&RegisterOp) -> Option<Val>,
+    /// The version of an operation that is bound.
+    pub(crate) bound: fn(&RegisterOp) -> Option<Val>,
 }
 
-/// What a session must not go back behind, and its reads.
+/// The version that an answered read returned.
+pub(crate) fn read(op: &RegisterOp) -> Option<Val> {
+    match op.action {
+        Action::Read(value) => Some(value),
+        _ => None,
+    }
+}
+
+/// The version that an acknowledged write put there.
+pub(crate) fn acknowledged(op: &RegisterOp) -> Option<Val> {
+    op.action.writes().filter(|_| op.certain())
+}
+
+/// The version that a write put there, if it took effect.
+pub(crate) fn written(op: &RegisterOp) -> Option<Val> {
+    op.action.writes()
+}
+
+/// What a session must not go back behind, and what of it must not.
 #[derive(Default)]
 struct Session {
     /// Versions with their operations, ordered by end.
-    bound: Vec<(Val, RegisterOp)>,
-    reads: Vec<(Val, RegisterOp)>,
+    earlier: Vec<(Val, RegisterOp)>,
+    later: Vec<(Val, RegisterOp)>,
 }
 
 impl Guarantee {
@@ -54,7 +75,7 @@ impl Guarantee {
         findings: &mut Findings,
     ) {
         let sessions = self.sessions(history, register);
-        findings.checked(sessions.iter().map(|s| s.reads.len()).sum());
+        findings.checked(sessions.iter().map(|s| s.later.len()).sum());
         if let Some(value) = ambiguous(register, &sessions) {
             findings.doubt(|| {
                 let (key, value) = (words::key(keyed.key), words::value(register.values.value(value)));
@@ -63,13 +84,36 @@ impl Guarantee {
             return;
         }
         if let Some(ranks) = ranks(history, register, &sessions) {
-            for (bound, read) in sessions.iter().flat_map(|s| backwards(s, &ranks)) {
-                findings.violate(|| self.went_back(history, keyed, register, &bound, &read));
+            for (earlier, later) in sessions.iter().flat_map(|s| backwards(s, &ranks)) {
+                findings.violate(|| self.went_back(history, keyed, register, &earlier, &later));
             }
             return;
         }
-        for cycle in graph(history, register, &sessions).cycles() {
+        let writes = only_writer(history, register).unwrap_or_default();
+        for cycle in graph(register, &sessions, &writes).cycles() {
             findings.violate(|| self.contradiction(history, keyed, register, &cycle));
+        }
+    }
+
+    /// Doubts where an order fits what sessions read in turn (`reads`), and none fits that and this guarantee. One of both is violated, and
+    /// nobody can tell which: a session that went back may have asked a replica that lags.
+    pub(crate) fn beside(&self, reads: &Self, history: &Prepared<'_>, findings: &mut Findings) {
+        for keyed in history.keys_of(Shape::Register) {
+            let register = Register::new(history, keyed);
+            let mut sessions = reads.sessions(history, &register);
+            if ambiguous(&register, &sessions).is_some()
+                || !graph(&register, &sessions, &[]).cycles().is_empty()
+            {
+                continue;
+            }
+            sessions.extend(self.sessions(history, &register));
+            if ambiguous(&register, &sessions).is_some() {
+                continue;
+            }
+            for cycle in graph(&register, &sessions, &[]).cycles() {
+                let why = || no_order(history, keyed, &register, &cycle);
+                findings.doubt(|| format!("{}: either writes took effect in another order than this, or a session read an older version than before", why()));
+            }
         }
     }
 
@@ -80,14 +124,12 @@ impl Guarantee {
                 continue;
             };
             let session = sessions.entry(session).or_default();
-            session.bound.extend((self.binds)(op).map(|v| (v, *op)));
-            if let Action::Read(value) = op.action {
-                session.reads.push((value, *op));
-            }
+            session.earlier.extend((self.binds)(op).map(|v| (v, *op)));
+            session.later.extend((self.bound)(op).map(|v| (v, *op)));
         }
         let mut sessions: Vec<Session> = sessions.into_values().collect();
         for session in &mut sessions {
-            session.bound.sort_by_key(|(_, op)| (op.end, op.place));
+            session.earlier.sort_by_key(|(_, op)| (op.end, op.place));
         }
         sessions
     }
@@ -97,25 +139,25 @@ impl Guarantee {
         history: &Prepared<'_>,
         keyed: &Keyed<'_>,
         register: &Register<'_>,
-        bound: &(Val, RegisterOp),
-        read: &(Val, RegisterOp),
+        earlier: &(Val, RegisterOp),
+        later: &(Val, RegisterOp),
     ) -> Anomaly {
         let value = |v: Val| words::value(register.values.value(v));
         let message = format!(
             "{} of {} came after {}, and yet {} was written before {} by the only session that writes it.",
-            words::noun(history.op(&read.1)),
+            words::noun(history.op(&later.1)),
             words::key(keyed.key),
-            words::noun(history.op(&bound.1)),
-            value(read.0),
-            value(bound.0),
+            words::noun(history.op(&earlier.1)),
+            value(later.0),
+            value(earlier.0),
         );
-        let places = [bound.1.place, read.1.place];
+        let places = [earlier.1.place, later.1.place];
         self.anomaly(
             history,
             keyed,
             register,
             &places,
-            &[bound.0, read.0],
+            &[earlier.0, later.0],
             message,
         )
     }
@@ -127,37 +169,16 @@ impl Guarantee {
         register: &Register<'_>,
         cycle: &[Step],
     ) -> Anomaly {
-        let noun = |op: &RegisterOp| words::noun(history.op(op));
-        let value = |v: Val| words::value(register.values.value(v));
-        let mut why = Vec::new();
         let (mut places, mut values) = (Vec::new(), Vec::new());
         for step in cycle {
             values.extend([step.from, step.to]);
-            let (from, to) = (value(step.from), value(step.to));
-            why.push(match &step.why {
-                Why::Initial => format!("{to} is newer than nothing, the initial state"),
-                Why::Session(first, second) => {
-                    places.extend([first.place, second.place]);
-                    format!(
-                        "{from} is not newer than {to}, because {} came before {}",
-                        noun(first),
-                        noun(second)
-                    )
-                }
-                Why::Writer(first, second) => {
-                    places.extend([first.place, second.place]);
-                    format!(
-                        "{from} is older than {to}, because one session alone writes: {} before {}",
-                        noun(first),
-                        noun(second)
-                    )
-                }
-            });
+            if let Why::Session(first, second) | Why::Writer(first, second) = &step.why {
+                places.extend([first.place, second.place]);
+            }
         }
-        let key = words::key(keyed.key);
         let message = format!(
-            "No order of the versions of {key} fits what sessions saw: {}: a contradiction.",
-            why.join("; ")
+            "{}: a contradiction.",
+            no_order(history, keyed, register, cycle)
         );
         self.anomaly(history, keyed, register, &places, &values, message)
     }
@@ -188,12 +209,45 @@ impl Guarantee {
     }
 }
 
+/// Why no order of the versions fits, reason by reason.
+fn no_order(
+    history: &Prepared<'_>,
+    keyed: &Keyed<'_>,
+    register: &Register<'_>,
+    cycle: &[Step],
+) -> String {
+    let noun = |op: &RegisterOp| words::noun(history.op(op));
+    let value = |v: Val| words::value(register.values.value(v));
+    let reason = |step: &Step| {
+        let (from, to) = (value(step.from), value(step.to));
+        match &step.why {
+            Why::Initial => format!("{to} is newer than nothing, the initial state"),
+            Why::Session(first, second) => format!(
+                "{from} is not newer than {to}, because {} came before {}",
+                noun(first),
+                noun(second)
+            ),
+            Why::Writer(first, second) => format!(
+                "{from} is older than {to}, because one session alone writes: {} before {}",
+                noun(first),
+                noun(second)
+            ),
+        }
+    };
+    let why: Vec<String> = cycle.iter().map(reason).collect();
+    let key = words::key(keyed.key);
+    format!(
+        "No order of the versions of {key} fits what sessions saw: {}",
+        why.join("; ")
+    )
+}
+
 /// A value that sessions saw or wrote and that more than one write may have put there.
 fn ambiguous(register: &Register<'_>, sessions: &[Session]) -> Option<Val> {
     let writers = register.writers();
     let touched = sessions
         .iter()
-        .flat_map(|s| s.bound.iter().chain(&s.reads))
+        .flat_map(|s| s.earlier.iter().chain(&s.later))
         .map(|(v, _)| *v);
     touched
         .into_iter()
@@ -236,35 +290,35 @@ fn ranks(
     let known = |(v, _): &(Val, RegisterOp)| *v == ABSENT || ranks[*v as usize] > 0;
     let all = sessions
         .iter()
-        .all(|s| s.bound.iter().chain(&s.reads).all(known));
+        .all(|s| s.earlier.iter().chain(&s.later).all(known));
     all.then_some(ranks)
 }
 
-/// The reads that are older than the newest version that bound them, with that one.
+/// What is older than the newest version that bound it, with that one.
 fn backwards(session: &Session, ranks: &[u64]) -> Vec<((Val, RegisterOp), (Val, RegisterOp))> {
-    let mut newest: Vec<(Val, RegisterOp)> = Vec::with_capacity(session.bound.len());
-    for bound in &session.bound {
+    let mut newest: Vec<(Val, RegisterOp)> = Vec::with_capacity(session.earlier.len());
+    for earlier in &session.earlier {
         let best = newest
             .last()
-            .filter(|best| ranks[best.0 as usize] >= ranks[bound.0 as usize]);
-        newest.push(*best.unwrap_or(bound));
+            .filter(|best| ranks[best.0 as usize] >= ranks[earlier.0 as usize]);
+        newest.push(*best.unwrap_or(earlier));
     }
     let mut found = Vec::new();
-    for read in &session.reads {
-        let before = ended_before(&session.bound, read.1.start);
-        let bound = before.checked_sub(1).map(|last| newest[last]);
+    for later in &session.later {
+        let before = ended_before(&session.earlier, later.1.start);
+        let earlier = before.checked_sub(1).map(|last| newest[last]);
         found.extend(
-            bound
-                .filter(|b| ranks[read.0 as usize] < ranks[b.0 as usize])
-                .map(|b| (b, *read)),
+            earlier
+                .filter(|e| ranks[later.0 as usize] < ranks[e.0 as usize])
+                .map(|e| (e, *later)),
         );
     }
     found
 }
 
 /// How many of these, ordered by end, ended before.
-fn ended_before(bound: &[(Val, RegisterOp)], start: Time) -> usize {
-    bound.partition_point(|(_, op)| op.end < start)
+fn ended_before(earlier: &[(Val, RegisterOp)], start: Time) -> usize {
+    earlier.partition_point(|(_, op)| op.end < start)
 }
 
 /// Why a version is not newer than another.
@@ -272,7 +326,7 @@ fn ended_before(bound: &[(Val, RegisterOp)], start: Time) -> usize {
 enum Why {
     /// The initial state is older than everything.
     Initial,
-    /// A session saw or wrote the one before it read the other.
+    /// A session saw or wrote the one before it saw or wrote the other.
     Session(RegisterOp, RegisterOp),
     /// The only writer wrote the one before the other.
     Writer(RegisterOp, RegisterOp),
@@ -307,25 +361,24 @@ struct Graph {
     edges: Vec<Vec<(usize, Edge)>>,
 }
 
-fn graph(history: &Prepared<'_>, register: &Register<'_>, sessions: &[Session]) -> Graph {
+/// The graph of what sessions saw, and of the writes of a key's only writer.
+fn graph(register: &Register<'_>, sessions: &[Session], only: &[(Val, &RegisterOp)]) -> Graph {
     let values = register.values.len();
     let mut graph = Graph {
         values,
         edges: vec![Vec::new(); values],
     };
     for session in sessions {
-        graph.chain(&session.bound, &session.reads, false);
+        graph.chain(&session.earlier, &session.later, false);
     }
-    if let Some(writes) = only_writer(history, register) {
-        let writes: Vec<(Val, RegisterOp)> = writes.into_iter().map(|(v, op)| (v, *op)).collect();
-        let mut certain: Vec<_> = writes
-            .iter()
-            .filter(|(_, op)| op.certain())
-            .copied()
-            .collect();
-        certain.sort_by_key(|(_, op)| (op.end, op.place));
-        graph.chain(&certain, &writes, true);
-    }
+    let writes: Vec<(Val, RegisterOp)> = only.iter().map(|(v, op)| (*v, **op)).collect();
+    let mut certain: Vec<_> = writes
+        .iter()
+        .filter(|(_, op)| op.certain())
+        .copied()
+        .collect();
+    certain.sort_by_key(|(_, op)| (op.end, op.place));
+    graph.chain(&certain, &writes, true);
     graph.edges[ABSENT as usize].extend((1..values).map(|v| (v, Edge::Initial)));
     graph
 }
@@ -348,7 +401,7 @@ impl Graph {
 
     /// A shortest cycle of each strongly connected component that holds more than one version.
     fn cycles(&self) -> Vec<Vec<Step>> {
-        let versions = self.components().into_iter().map(|mut component| {
+        let versions = components(&self.edges).into_iter().map(|mut component| {
             component.retain(|node| *node < self.values);
             component
         });
@@ -356,56 +409,6 @@ impl Graph {
             .filter(|versions| versions.len() > 1)
             .map(|versions| self.shortest(&versions))
             .collect()
-    }
-
-    /// Tarjan 1972, without recursion: a history can be one long path.
-    fn components(&self) -> Vec<Vec<usize>> {
-        const NEW: usize = usize::MAX;
-        let size = self.edges.len();
-        let (mut index, mut low) = (vec![NEW; size], vec![NEW; size]);
-        let mut on_stack = vec![false; size];
-        let (mut stack, mut found, mut next) = (Vec::new(), Vec::new(), 0);
-        for root in 0..size {
-            let mut work: Vec<(usize, usize)> = if index[root] == NEW {
-                vec![(root, 0)]
-            } else {
-                Vec::new()
-            };
-            while let Some((v, at)) = work.last_mut() {
-                let v = *v;
-                if index[v] == NEW {
-                    (index[v], low[v]) = (next, next);
-                    next += 1;
-                    stack.push(v);
-                    on_stack[v] = true;
-                }
-                if let Some(&(w, _)) = self.edges[v].get(*at) {
-                    *at += 1;
-                    if index[w] == NEW {
-                        work.push((w, 0));
-                    } else if on_stack[w] {
-                        low[v] = low[v].min(index[w]);
-                    }
-                    continue;
-                }
-                work.pop();
-                if let Some((parent, _)) = work.last() {
-                    low[*parent] = low[*parent].min(low[v]);
-                }
-                if low[v] == index[v] {
-                    let from = stack
-                        .iter()
-                        .rposition(|w| *w == v)
-                        .expect("a root is on the stack");
-                    let component = stack.split_off(from);
-                    for w in &component {
-                        on_stack[*w] = false;
-                    }
-                    found.push(component);
-                }
-            }
-        }
-        found
     }
 
     /// The shortest cycle through one of the component's versions. Each costs a search: a few are enough to find a short one.

@@ -3,6 +3,7 @@
 use crate::fault::{self, Driver, Fault, Phase};
 use crate::register::RegisterOp;
 use schism_history::{History, Key, Op, Time};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What lives under a key, told by the functions that clients call on it.
@@ -12,6 +13,16 @@ pub enum Shape {
     Register,
     /// `add`, and `read` that returns lists.
     Set,
+    /// The same, with `remove`.
+    RemovableSet,
+    /// `add`, and `read` that returns numbers.
+    Counter,
+    /// `enqueue`, `dequeue`, `drain`.
+    Queue,
+    /// `transfer`, and `read` of all accounts.
+    Bank,
+    /// `txn`: reads and writes of several keys at once.
+    Transactions,
     /// Anything else.
     Other,
 }
@@ -101,6 +112,12 @@ impl<'h> Prepared<'h> {
         self.faults.iter().filter(move |f| f.in_force(time))
     }
 
+    /// Whether the target had recovered when its replicas were read, as far as the history says.
+    pub fn recovered(&self) -> bool {
+        let recovery = self.driver.recovery;
+        recovery.is_none_or(|e| e.value["recovered"].as_bool() == Some(true))
+    }
+
     /// Whether a driver of ours wrote it: a bare file has neither phases nor faults of our kind.
     pub fn is_run(&self) -> bool {
         !self.faults.is_empty() || !self.driver.phases.is_empty()
@@ -120,7 +137,8 @@ fn by_key<'h>(ops: &[Op<'h>]) -> Vec<Keyed<'h>> {
     groups.into_iter().map(keyed).collect()
 }
 
-/// A counter has `add` and `read` as well: its reads are numbers. A key that is only read is a set if it returns a list.
+/// A counter has `add` and `read` as well: its reads are numbers. A key that is only read is a set if it returns a list, and a bank if it
+/// returns accounts with their balances.
 fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
     let all = |allowed: &[&str]| indexes.iter().all(|&i| allowed.contains(&ops[i].f()));
     let reads = || {
@@ -130,15 +148,29 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
             .filter(|op| op.f() == "read")
             .filter_map(Op::result)
     };
-    let adds = indexes.iter().any(|&i| ops[i].f() == "add");
+    let any = |f: &str| indexes.iter().any(|&i| ops[i].f() == f);
+    let adds = any("add");
     let writes = indexes
         .iter()
         .any(|&i| matches!(ops[i].f(), "write" | "cas"));
-    let lists = reads().any(serde_json::Value::is_array);
-    if all(&["add", "read"]) && (adds || lists) && reads().all(|v| v.is_array() || v.is_null()) {
+    let lists = reads().any(Value::is_array);
+    let accounts = reads().any(Value::is_object);
+    let numbers = || reads().all(|v| v.is_number() || v.is_null());
+    let only_lists = || reads().all(|v| v.is_array() || v.is_null());
+    if all(&["add", "read"]) && (adds || lists) && only_lists() {
         Shape::Set
-    } else if all(&["read", "write", "cas"]) && (writes || !lists) {
+    } else if all(&["read", "write", "cas"]) && (writes || !(lists || accounts)) {
         Shape::Register
+    } else if all(&["add", "remove", "read"]) && any("remove") && only_lists() {
+        Shape::RemovableSet
+    } else if all(&["add", "read"]) && adds && numbers() {
+        Shape::Counter
+    } else if all(&["enqueue", "dequeue", "drain"]) {
+        Shape::Queue
+    } else if all(&["read", "transfer"]) && (any("transfer") || accounts) {
+        Shape::Bank
+    } else if all(&["txn"]) {
+        Shape::Transactions
     } else {
         Shape::Other
     }

@@ -104,3 +104,17 @@ pub(crate) fn noun_short(op: &Op<'_>) -> String {
     let by = node(op).map(|n| format!(", by {n}")).unwrap_or_default();
     format!("{}'s {} ({}{by})", op.process(), op.f(), when(op))
 }
+
+/// A whole number among the values of a history; 0 for null, which is what was never written.
+pub(crate) fn whole(value: &Value) -> Option<i128> {
+    if value.is_null() {
+        return Some(0);
+    }
+    let unsigned = || value.as_u64().map(i128::from);
+    value.as_i64().map(i128::from).or_else(unsigned)
+}
+
+/// A sum in `details`: beyond what JSON numbers hold, its digits.
+pub(crate) fn figure(n: i128) -> Value {
+    i64::try_from(n).map_or_else(|_| n.to_string().into(), Value::from)
+}

@@ -7,14 +7,14 @@
 
 mod support;
 
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use schism_checkers::verdict::Decision;
 use schism_checkers::{Budget, check};
 use schism_history::{History, Op, Time, jsonl};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use support::random::{Registers, Sessions, cases, history};
+use support::random::{Lines, Registers, Sessions, cases, history, one_in, pick};
 use support::{is_answered_read, known_at, linearizable, only, result, written};
 
 const WEAKER: [&str; 3] = ["stale-reads", "monotonic-reads", "read-your-writes"];
@@ -55,6 +55,47 @@ fn what_violates_a_weaker_property_is_not_linearizable() {
     }
     let common = violated.iter().all(|n| *n > cases / 20);
     assert!(common, "violated in {cases} cases: {WEAKER:?} {violated:?}");
+}
+
+/// `set` looks at more than the final reads, so what `lost-writes` finds it must find, too.
+#[test]
+fn a_set_that_lost_writes_is_no_set() {
+    let mut violated = 0;
+    let cases = cases(2000);
+    for case in 0..cases {
+        let history = history(&growing_set(&mut ChaCha8Rng::seed_from_u64(case)));
+        let lost = is_violated(&history, "lost-writes");
+        violated += u64::from(lost);
+        let set = result(&history, "set").verdict;
+        assert!(
+            !lost || set == Decision::Violated,
+            "case {case}: lost-writes is violated, and set is {set:?}:\n{}",
+            shown(&history)
+        );
+    }
+    assert!(violated > cases / 20, "violated in {violated} of {cases}");
+}
+
+/// Adds, and reads that have some of them, in the end and before.
+fn growing_set(rng: &mut ChaCha8Rng) -> Lines {
+    let add = |element: u32, rng: &mut ChaCha8Rng| {
+        let (start, outcome) = (
+            rng.random_range(0..9),
+            pick(rng, &["ok", "ok", "info", "fail"]),
+        );
+        format!("{element}: add s {element} @{start}..9 {outcome}")
+    };
+    let mut lines: Lines = (0..3).map(|element| add(element, rng)).collect();
+    for process in 10..rng.random_range(11..15) {
+        let there = (0..3).filter(|_| !one_in(rng, 3)).collect::<Vec<u32>>();
+        let there = format!("{there:?}").replace(", ", ",");
+        let (start, kind) = (
+            rng.random_range(5..20),
+            pick(rng, &["final", "final", "ok"]),
+        );
+        lines.push(format!("{process}: read s {there} @{start}..21 {kind}"));
+    }
+    lines
 }
 
 /// Unique values in one register; sessions are processes, or go on under a new one.
@@ -194,11 +235,22 @@ fn a_torn_history_is_no_error() {
 }
 
 /// Histories in which everything holds.
-const TORN: [&str; 4] = [
+const TORN: [&str; 10] = [
     "0: write x 1 @0..1; 1: read x 1 @2..3; 2: cas x [1,2] @4..9 info; 1: read x 2 @5..6; 3: write x 3 @7..?",
     "0: add s 1 @0..1 node=n1 term=1; 1: add s 2 @0..5 node=n1 term=1; 2: read s [1,2] @6..7 final node=n1; \
      3: read s [2,1] @6..7 final node=n2",
     "0: generate - 1 @0..1; 1: generate - 2 @0..2; 2: generate - null @1..3 info; 0: generate - 3 @4..5",
     "0: write x 1 @0..1 session=7; 0: read x 1 @2..3 session=7; 0: write x 2 @4..5 session=7; 1: read x 2 @6..7; \
      2: read x 2 @8..9 final node=n1; 3: read x 2 @8..9 final node=n2",
+    "0: add c 5 @0..1; 1: add c -2 @2..9 info; 2: read c 3 @3..4; 0: add c 1 @5..6; 3: read c 6 @10..11 final node=n1; \
+     4: read c 4 @10..11 final node=n2",
+    "0: enqueue q 1 @0..9; 1: dequeue q 1 @2..3; 2: enqueue q 2 @2..4 info; 3: enqueue q 3 @5..6; 4: dequeue q null @7..8; \
+     4: drain q null>[2,3] @10..11",
+    r#"0: read - {"a":5,"b":5} @0..1; 1: transfer - {"from":"a","to":"b","amount":2} @2..9 info; 0: read - {"a":3,"b":7} @4..5"#,
+    "0: add s 1 @0..1; 0: add s 2 @2..3; 1: read s [1,2] @4..5; 1: remove s 1 @6..7; 0: add s 3 @6..9; \
+     2: read s [2,3] @10..11 final node=n1; 3: read s [2,3] @10..11 final node=n2",
+    r#"0: txn - [["w","x",1]] @0..1; 1: txn - [["w","y",1]] @2..9 info; 2: txn - [["r","x",1],["r","y",1]] @4..5; 
+       0: txn - [["r","x",1],["r","y",null]] @6..7"#,
+    r#"0: txn - [["append","x",1]] @0..1; 1: txn - [["append","x",2],["r","x",[1,2]]] @2..9; 
+       2: txn - [["r","x",[1,2]]] @4..5; 0: txn - [["r","x",[1]]] @6..7"#,
 ];

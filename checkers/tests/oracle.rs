@@ -8,15 +8,29 @@
 
 #[path = "oracle/acknowledgements.rs"]
 mod acknowledgements;
+#[path = "oracle/bank.rs"]
+mod bank;
 #[path = "oracle/convergence.rs"]
 mod convergence;
+#[path = "oracle/counter.rs"]
+mod counter;
+#[path = "oracle/forks.rs"]
+mod forks;
 #[path = "oracle/lost_writes.rs"]
 mod lost_writes;
+#[path = "oracle/prefixes.rs"]
+mod prefixes;
+#[path = "oracle/queue.rs"]
+mod queue;
 #[path = "oracle/registers.rs"]
 mod registers;
 #[path = "oracle/sessions.rs"]
 mod sessions;
+#[path = "oracle/sets.rs"]
+mod sets;
 mod support;
+#[path = "oracle/writes.rs"]
+mod writes;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

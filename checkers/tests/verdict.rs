@@ -133,6 +133,21 @@ fn a_named_property_that_does_not_fit_is_an_error() {
 fn what_has_other_operations_fits_neither_sets_nor_registers() {
     let counter = history(&["0: add c 1 @0..1; 0: add c 1 @2..3; 1: read c 2 @4..5"]);
     let queue = history(&["0: enqueue q 1 @0..1; 1: dequeue q 1 @2..3"]);
+    let bank = history(&[r#"0: read - {"a":1} @0..1; 0: transfer - {} @2..3"#]);
+    for (fitting, other) in [("counter", &counter), ("queue", &queue), ("bank", &bank)] {
+        assert!(result_or_error(other, fitting).is_ok(), "{fitting}");
+        for property in [
+            "counter",
+            "queue",
+            "bank",
+            "set",
+            "monotonic-writes",
+            "consistent-prefix",
+        ] {
+            let fits = result_or_error(other, property).is_ok();
+            assert_eq!(fits, property == fitting, "{property} and {fitting}");
+        }
+    }
     for property in ["lost-writes", "linearizable", "stale-reads"] {
         assert!(
             result_or_error(&counter, property).is_err(),
@@ -234,6 +249,39 @@ fn the_operations_of_an_anomaly_are_in_order() {
         (
             "split-brain",
             "0: write x 1 @0..10 node=n1 term=1; 1: write x 2 @5..6 node=n2 term=1",
+        ),
+        (
+            "monotonic-writes",
+            "0: add s 1 @0..1; 0: add s 2 @2..3; 1: read s [2] @2..9",
+        ),
+        (
+            "writes-follow-reads",
+            "0: read x 2 @0..1; 0: write x 1 @2..3; 0: write x 2 @4..5",
+        ),
+        (
+            "counter",
+            "1: read c 7 @0..9; 0: add c 1 @1..2; 2: read c 7 @3..4",
+        ),
+        (
+            "queue",
+            "1: dequeue q 1 @0..9; 2: dequeue q 1 @1..8; 0: enqueue q 1 @2..3",
+        ),
+        (
+            "bank",
+            r#"0: read - {"a":1} @0..9; 1: read - {"a":2} @1..2; 2: transfer - {} @3..4"#,
+        ),
+        (
+            "set",
+            "1: read s [1,1] @0..9; 0: add s 1 @1..2; 2: read s [1] @10..11 final",
+        ),
+        (
+            "consistent-prefix",
+            r#"1: txn - [["r","x",1],["r","y",null]] @0..9; 0: txn - [["w","x",1],["w","y",1]] @1..2"#,
+        ),
+        (
+            "long-fork",
+            r#"2: txn - [["r","x",1],["r","y",null]] @0..9; 3: txn - [["r","x",null],["r","y",1]] @1..8; 0: txn - [["w","x",1]] @2..3;
+               1: txn - [["w","y",1]] @2..3"#,
         ),
     ] {
         let anomalies = result(&history(&[text]), property).anomalies;

@@ -32,10 +32,7 @@ impl Property for Convergence {
 
     fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
-        let recovered = history
-            .driver
-            .recovery
-            .is_none_or(|e| e.value["recovered"].as_bool() == Some(true));
+        let recovered = history.recovered();
         for keyed in &history.keys {
             let finals: Vec<&Op<'_>> = keyed
                 .ops
@@ -143,7 +140,7 @@ fn may_be_late(history: &Prepared<'_>, keyed: &Keyed<'_>, groups: &Groups<'_>) -
             groups.keys().map(without).collect::<BTreeSet<_>>().len() < 2
         }
         // What such a request does, nobody here knows.
-        Shape::Other => !late.is_empty(),
+        _ => !late.is_empty(),
     }
 }
 

@@ -5,11 +5,12 @@
 //! as stale. Counted apart: recovered (unknown outcome, and there). Also violations: an element that a read returns twice, and one
 //! that was never added or was definitely refused.
 
+use crate::finals::{Finals, final_reads};
 use crate::findings::{Findings, anomaly};
 use crate::intern::Interner;
 use crate::verdict::PropertyResult;
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
-use schism_history::{NodeId, Op, Outcome, Time};
+use schism_history::{NodeId, Op, Outcome};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -78,42 +79,6 @@ impl Counts {
             ("duplicated", self.duplicated),
             ("unexpected", self.unexpected),
         ]
-    }
-}
-
-enum Finals<'p> {
-    /// Successful final reads, in order of time.
-    Marked(Vec<&'p Op<'p>>),
-    /// The reads after everything was acknowledged, where a bare history marks none.
-    Last(Vec<&'p Op<'p>>),
-    /// There is nothing to judge by.
-    None(&'static str),
-}
-
-fn final_reads<'p>(history: &'p Prepared<'_>, keyed: &Keyed<'_>) -> Finals<'p> {
-    let ops = || keyed.ops.iter().map(|&i| &history.ops[i]);
-    let reads = || {
-        ops().filter(|op| {
-            op.f() == "read" && op.result().is_some_and(|v| v.is_array() || v.is_null())
-        })
-    };
-    let marked: Vec<_> = reads().filter(|op| op.is_final()).collect();
-    if !marked.is_empty() {
-        return Finals::Marked(marked);
-    }
-    if history.is_run() || ops().any(|op| op.f() == "read" && op.is_final()) {
-        return Finals::None("no final read was answered");
-    }
-    let acknowledged = ops()
-        .filter(|op| op.f() == "add" && op.is_ok())
-        .map(Op::end)
-        .max()
-        .unwrap_or(Time::ZERO);
-    let last: Vec<_> = reads().filter(|op| op.start() > acknowledged).collect();
-    if last.is_empty() {
-        Finals::None("no read began after the last acknowledgement")
-    } else {
-        Finals::Last(last)
     }
 }
 

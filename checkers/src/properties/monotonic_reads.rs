@@ -4,18 +4,19 @@
 //! sessions saw are violations, so a single session that goes back where nobody went forward is not found.
 
 use crate::findings::Findings;
-use crate::order::Guarantee;
-use crate::register::{Action, RegisterOp, Val};
+use crate::order::{self, Guarantee};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Prepared, Property, Shape};
 
 /// The property.
 pub(super) struct MonotonicReads;
 
-const GUARANTEE: Guarantee = Guarantee {
+/// Also what other guarantees take from the reads of a session.
+pub(super) const GUARANTEE: Guarantee = Guarantee {
     name: "read-went-back",
     mend: "Send a session's reads to one replica (read=sticky), or let a replica wait until it has what the session has seen.",
-    binds,
+    binds: order::read,
+    bound: order::read,
 };
 
 impl Property for MonotonicReads {
@@ -35,13 +36,5 @@ impl Property for MonotonicReads {
         let mut findings = Findings::new();
         GUARANTEE.check(history, &mut findings);
         findings.result()
-    }
-}
-
-/// Each answered read.
-fn binds(op: &RegisterOp) -> Option<Val> {
-    match op.action {
-        Action::Read(value) => Some(value),
-        _ => None,
     }
 }

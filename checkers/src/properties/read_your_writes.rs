@@ -4,8 +4,7 @@
 //! version is older. A write without an acknowledgement gives no right to see it.
 
 use crate::findings::Findings;
-use crate::order::Guarantee;
-use crate::register::{RegisterOp, Val};
+use crate::order::{self, Guarantee};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Prepared, Property, Shape};
 
@@ -15,7 +14,8 @@ pub(super) struct ReadYourWrites;
 const GUARANTEE: Guarantee = Guarantee {
     name: "own-write-missed",
     mend: "Read from the leader after an own write, or carry the write's position and let a replica wait until it has it.",
-    binds,
+    binds: order::acknowledged,
+    bound: order::read,
 };
 
 impl Property for ReadYourWrites {
@@ -36,9 +36,4 @@ impl Property for ReadYourWrites {
         GUARANTEE.check(history, &mut findings);
         findings.result()
     }
-}
-
-/// Each acknowledged write.
-fn binds(op: &RegisterOp) -> Option<Val> {
-    op.action.writes().filter(|_| op.certain())
 }

@@ -10,9 +10,9 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Two operations of one session, in turn: the value of the first and that of the second, where a guarantee binds them.
-type Bind = for<'h> fn(&Op<'h>, &Op<'h>) -> Option<(&'h Value, &'h Value)>;
+pub(crate) type Bind = for<'h> fn(&Op<'h>, &Op<'h>) -> Option<(&'h Value, &'h Value)>;
 
-fn read_then_read<'h>(a: &Op<'h>, b: &Op<'h>) -> Option<(&'h Value, &'h Value)> {
+pub(crate) fn read_then_read<'h>(a: &Op<'h>, b: &Op<'h>) -> Option<(&'h Value, &'h Value)> {
     let reads = is_answered_read(a) && is_answered_read(b);
     reads.then(|| (a.result().unwrap(), b.result().unwrap()))
 }
@@ -25,6 +25,11 @@ fn write_then_read<'h>(a: &Op<'h>, b: &Op<'h>) -> Option<(&'h Value, &'h Value)>
 /// Whether some order of the versions, the initial one first, lets no session go backwards; in any order of the versions if several
 /// sessions write the key, in the writer's own if one does.
 fn some_order_fits(ops: &[Op<'_>], bind: Bind) -> bool {
+    any_order_fits(ops, &[bind], one_session_writes(ops))
+}
+
+/// The same for several guarantees at once; whether the writes stand in the order of time.
+pub(crate) fn any_order_fits(ops: &[Op<'_>], binds: &[Bind], in_order: bool) -> bool {
     let mut versions = vec![&Value::Null];
     let values = ops
         .iter()
@@ -41,9 +46,10 @@ fn some_order_fits(ops: &[Op<'_>], bind: Bind) -> bool {
             continue;
         }
         if a.session() == b.session() {
-            older.extend(bind(a, b).map(|(v, w)| (place(v), place(w))));
+            let bound = binds.iter().filter_map(|bind| bind(a, b));
+            older.extend(bound.map(|(v, w)| (place(v), place(w))));
         }
-        if let (Some(v), Some(w), true) = (written(a), written(b), one_session_writes(ops)) {
+        if let (Some(v), Some(w), true) = (written(a), written(b), in_order) {
             older.push((place(v), place(w)));
         }
     }
@@ -51,7 +57,7 @@ fn some_order_fits(ops: &[Op<'_>], bind: Bind) -> bool {
     any_order(&mut vec![0], versions.len(), &older)
 }
 
-fn one_session_writes(ops: &[Op<'_>]) -> bool {
+pub(crate) fn one_session_writes(ops: &[Op<'_>]) -> bool {
     let writers = ops.iter().filter(|op| written(op).is_some());
     writers.map(Op::session).collect::<BTreeSet<_>>().len() == 1
 }
@@ -92,7 +98,7 @@ fn oracle_read_your_writes(history: &History) -> Decision {
 }
 
 /// Histories in which sessions read and write one after another, by several writers and by one in turn.
-fn sessions(rng: &mut ChaCha8Rng, sessions: Sessions, thin_air: bool) -> Lines {
+pub(crate) fn sessions(rng: &mut ChaCha8Rng, sessions: Sessions, thin_air: bool) -> Lines {
     let registers = Registers {
         clients: if sessions == Sessions::Shared { 4 } else { 2 },
         ops_max: 10,

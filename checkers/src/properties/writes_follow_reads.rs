@@ -1,0 +1,65 @@
+//! `writes-follow-reads`: what a session writes comes after what it had read, everywhere.
+//!
+//! Terry et al. 1994: a server that has a write has those that its session had seen before, and orders them so. A read of a set
+//! that only grows shows what its server has, so there it is decided ([`crate::closure`]). On a register a session that read what it
+//! had not yet written, or what was written later by the only writer, is a contradiction by itself; that others see the versions in
+//! another order may as well be their reads going back (`monotonic-reads`), so that is `unknown`.
+
+use super::monotonic_reads;
+use crate::closure::Closure;
+use crate::findings::Findings;
+use crate::order::{self, Guarantee};
+use crate::verdict::PropertyResult;
+use crate::{Budget, Prepared, Property, Shape};
+use schism_history::Op;
+use serde_json::Value;
+
+/// The property.
+pub(super) struct WritesFollowReads;
+
+const MEND: &str = "Send with a write what its session has seen (its version vector or log position), and let a replica hold it back until it \
+                    has that.";
+
+const GUARANTEE: Guarantee = Guarantee {
+    name: "write-before-its-cause",
+    mend: MEND,
+    binds: order::read,
+    bound: order::written,
+};
+
+const CLOSURE: Closure = Closure {
+    name: "cause-missing",
+    mend: MEND,
+    verb: "read",
+    elements,
+};
+
+impl Property for WritesFollowReads {
+    fn name(&self) -> &'static str {
+        "writes-follow-reads"
+    }
+
+    fn summary(&self) -> &'static str {
+        "who sees a session's write sees what it had read before"
+    }
+
+    fn fits(&self, history: &Prepared<'_>) -> bool {
+        history.has(Shape::Register) || history.has(Shape::Set)
+    }
+
+    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+        let mut findings = Findings::new();
+        GUARANTEE.check(history, &mut findings);
+        GUARANTEE.beside(&monotonic_reads::GUARANTEE, history, &mut findings);
+        CLOSURE.check(history, &mut findings);
+        findings.result()
+    }
+}
+
+/// What an answered read returned.
+fn elements<'h>(op: &Op<'h>) -> &'h [Value] {
+    let list = op.result().filter(|_| op.f() == "read");
+    list.and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+}
