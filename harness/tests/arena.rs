@@ -477,6 +477,25 @@ fn one_interrupt_ends_the_run_in_good_order() {
 }
 
 #[test]
+fn an_interrupt_is_heard_from_the_first_moment() {
+    for moment_ms in [5, 15, 30, 60, 120] {
+        let out = tempfile::tempdir().unwrap();
+        let marker = out
+            .path()
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        let mut child = start(out.path());
+        std::thread::sleep(Duration::from_millis(moment_ms));
+        interrupt(&child);
+        // The whole run would take a minute.
+        wait_until("it ends", || child.try_wait().unwrap().is_some());
+        wait_until("every process is gone", || processes_of(&marker).is_empty());
+    }
+}
+
+#[test]
 fn a_second_interrupt_stops_at_once_and_leaves_nothing() {
     let out = tempfile::tempdir().unwrap();
     let marker = out

@@ -76,7 +76,10 @@ fn middle(outer: &OwnedFd, waiting: &SigSet, inside: impl FnOnce() -> i32) -> Re
             drop(writer);
             Ok(match ending {
                 Ending::Code(code) => code,
-                Ending::Signal(_) => crate::exit::HARNESS,
+                Ending::Signal(signal) => {
+                    say(&format!("schism: the controller was ended by {signal}"));
+                    crate::exit::HARNESS
+                }
             })
         }
         ForkResult::Child => {
@@ -85,7 +88,7 @@ fn middle(outer: &OwnedFd, waiting: &SigSet, inside: impl FnOnce() -> i32) -> Re
             die_with_parent(&reader);
             die_with_parent(&outer);
             private_mounts()?;
-            waiting.thread_unblock().context("cannot unblock signals")?;
+            // Signals stay blocked until somebody listens: pid 1 would lose those that come before.
             let code = inside();
             // The pipes must stay open for the inner process' whole life.
             drop((reader, outer));

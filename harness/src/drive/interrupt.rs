@@ -2,7 +2,7 @@
 
 use crate::signals::is_ignored;
 use anyhow::{Context, Result};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -36,6 +36,10 @@ impl Interrupts {
                 }
             });
         }
+        // They have been blocked until now, so that none is lost.
+        let mut heard = SigSet::empty();
+        heard.extend([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+        heard.thread_unblock().context("cannot unblock signals")?;
         Ok(Self(seen))
     }
 
