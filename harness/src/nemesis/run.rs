@@ -1,6 +1,7 @@
 //! Carries the schedule out: injects, proves, heals, proves again, and writes each of the four into the history.
 
 use super::schedule::aim_stream;
+use super::select::AllHeld;
 use super::{Fault, Planned, View, World, families};
 use crate::drive::Recorder;
 use crate::network::Proof;
@@ -65,6 +66,10 @@ impl Nemesis {
                     // Nobody leads now: later, as long as the fault was to last. Other faults come and go meanwhile.
                     Err(_) if begun.elapsed() + AIM_AGAIN < fault.until => {
                         steps.insert((begun.elapsed() + AIM_AGAIN, Step::Inject, i));
+                    }
+                    // Times that were drawn may fall where other faults hold every node: no harm is done.
+                    Err(error) if error.is::<AllHeld>() && !fault.written => {
+                        self.skipped(fault, &error);
                     }
                     Err(error) => self.never_came(fault, &format!("{error:#}")),
                 },
@@ -154,6 +159,14 @@ impl Nemesis {
         self.active.insert(planned.id, (planned.clone(), fault));
         self.tell();
         Ok(())
+    }
+
+    /// A drawn fault that would have changed nothing is left out, aloud.
+    fn skipped(&mut self, planned: &Planned, why: &anyhow::Error) {
+        self.told.insert(planned.id);
+        let what = format!("{}:{}", planned.family, planned.shape);
+        self.recorder
+            .nemesis("skipped", json!({"what": what, "why": why.to_string()}));
     }
 
     /// A fault that could not even be aimed: the history says so, and the run will be inconclusive.

@@ -23,6 +23,8 @@ pub struct Planned {
     pub shape: String,
     /// Whether the shape was drawn, and not asked for.
     pub drawn: bool,
+    /// Whether its time stands in the spec, and was not drawn.
+    pub written: bool,
     /// When, since the clients began.
     pub at: Duration,
     /// When it is healed.
@@ -91,6 +93,7 @@ fn planned(
         family: kind.family.name(),
         shape,
         drawn: kind.shape.is_none(),
+        written: !spec.faults.is_empty(),
         at,
         until,
     }

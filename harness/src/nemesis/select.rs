@@ -60,6 +60,11 @@ pub(super) fn nodes(shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<Ve
     })
 }
 
+/// Every node that a fault would hit is held by another one already: it could do nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("every node that it would hit is held by another fault already")]
+pub(super) struct AllHeld;
+
 /// The greatest number that leaves a majority; at least one, so that the fault hits something.
 pub(super) fn minority(n: usize) -> usize {
     (n.saturating_sub(1) / 2).max(1)

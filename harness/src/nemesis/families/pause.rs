@@ -1,7 +1,7 @@
 //! SIGSTOP and SIGCONT: a node that is there and says nothing, as in a long garbage collection or a stalled virtual machine.
 
 use crate::cluster::State;
-use crate::nemesis::select::{self, SHAPES};
+use crate::nemesis::select::{self, AllHeld, SHAPES};
 use crate::nemesis::states::states;
 use crate::nemesis::{Family, Fault, Shape, View, World, named_nodes};
 use crate::network::Proof;
@@ -27,6 +27,9 @@ impl Family for Pause {
 
     fn aim(&self, shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<Box<dyn Fault>> {
         let nodes = select::nodes(shape, view, rng)?;
+        if nodes.iter().all(|node| view.held.contains(node)) {
+            return Err(AllHeld.into());
+        }
         Ok(Box::new(Paused {
             nodes,
             names: view.names.clone(),
