@@ -65,6 +65,11 @@ pub fn history(
         if let Some(torn) = torn {
             stats.insert("torn".into(), torn);
         }
+        let skipped = history
+            .faults()
+            .filter(|e| e.f == "skipped")
+            .map(|e| e.value.clone());
+        stats.insert("skipped".into(), skipped.collect());
         stats.insert("arena".into(), figures(history, "arena"));
         stats.insert("usage".into(), figures(history, "usage"));
         stats.insert("check_ms".into(), json!(begun.elapsed().as_millis() as u64));

@@ -95,6 +95,16 @@ fn text(verdict: &Verdict, colour: bool) -> String {
             plain(reason.as_str().unwrap_or_default())
         );
     }
+    for fault in verdict.stats["skipped"].as_array().into_iter().flatten() {
+        let text = |field: &str| plain(fault[field].as_str().unwrap_or_default());
+        let _ = writeln!(
+            out,
+            "{} {}: {}",
+            paint("skipped:", "33"),
+            text("what"),
+            text("why")
+        );
+    }
     let (word, code) = match verdict.verdict {
         Outcome::Pass => ("pass", "32;1"),
         Outcome::Violation => ("violation", "31;1"),
