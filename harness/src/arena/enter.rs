@@ -1,4 +1,4 @@
-//! Entering the arena: user + pid + mount + network namespaces of our own, in a process of our own.
+//! Entering the arena: pid + mount + network namespaces of our own, and a user namespace unless we are root, in a process of our own.
 //!
 //! Three processes take part. The outer one (what the user started) stays on the host and waits. The middle one unshares and forks.
 //! The inner one is pid 1 of the new pid namespace: when it dies, the kernel kills every process in there, and interfaces, rules
