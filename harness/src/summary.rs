@@ -6,7 +6,7 @@ use schism_checkers::verdict::{Decision, Outcome, PropertyResult, Verdict};
 use std::fmt::Write as _;
 use std::io::{ErrorKind, IsTerminal, Write};
 
-/// How many anomalies of a property are said; the report has more.
+/// How many anomalies of a deciding property are said, and one of any other; the report has more.
 const ANOMALIES_SAID: usize = 3;
 
 /// Says the verdict of a run and where its report is.
@@ -77,10 +77,9 @@ fn text(verdict: &Verdict, colour: bool) -> String {
             paint(word, code),
             figures(property)
         );
-        if property.decides || property.verdict == Decision::Violated {
-            for anomaly in property.anomalies.iter().take(ANOMALIES_SAID) {
-                let _ = writeln!(out, "         - {}", plain(&anomaly.message));
-            }
+        let said = if property.decides { ANOMALIES_SAID } else { 1 };
+        for anomaly in property.anomalies.iter().take(said) {
+            let _ = writeln!(out, "         - {}", plain(&anomaly.message));
         }
     }
     for reason in verdict.meaningful["reasons"]

@@ -88,14 +88,17 @@ pub(super) fn of(property: &str) -> Words {
         ),
         "monotonic-writes" => (
             "The writes of one client take effect in its order.",
-            Noun("write out of order", "writes out of order"),
+            Noun(
+                "contradictions to the order of a client's writes",
+                "observations",
+            ),
             Noun("write", "writes"),
         ),
         "writes-follow-reads" => (
             "What a client writes comes after what it has read.",
             Noun(
-                "write placed before what its client had read",
-                "writes placed before what their client had read",
+                "contradictions to what a client had read before it wrote",
+                "observations",
             ),
             Noun("write", "writes"),
         ),
