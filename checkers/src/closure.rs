@@ -4,7 +4,7 @@
 //! shows in each read what the server has. An element that may have been added more than once proves nothing unless every
 //! such add had something before it that is missing. Linear in the elements of all reads, times the sessions that wrote them.
 
-use crate::findings::{Findings, anomaly};
+use crate::findings::{Advice, Findings, anomaly};
 use crate::intern::{Interner, Val};
 use crate::verdict::Anomaly;
 use crate::{Keyed, Prepared, Shape, words};
@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Closure {
     /// What a violation is called.
     pub(crate) name: &'static str,
-    pub(crate) mend: &'static str,
+    pub(crate) advice: &'static Advice,
     /// What the session did with the element that is missing: `added`.
     pub(crate) verb: &'static str,
     /// The elements that the session knows after an operation.
@@ -109,7 +109,7 @@ impl Closure {
             let adds = &set.adds[known.element as usize];
             operations.extend(adds.first().map(|op| op.index()));
         }
-        anomaly(self.name, operations, message, self.mend)
+        anomaly(self.name, operations, message, self.advice)
             .with("key", words::key(keyed.key))
             .with("element", add.argument().clone())
             .with("missing", missing.clone())

@@ -78,12 +78,21 @@ impl Findings {
     }
 }
 
+/// What to say to those who own the database.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Advice {
+    /// What usually causes it.
+    pub(crate) cause: &'static str,
+    /// What usually mends it.
+    pub(crate) mend: &'static str,
+}
+
 /// An anomaly with its essentials; operations are put in order.
 pub(crate) fn anomaly(
     name: &str,
     mut operations: Vec<u64>,
     message: String,
-    mend: &str,
+    advice: &Advice,
 ) -> Anomaly {
     operations.sort_unstable();
     operations.dedup();
@@ -91,7 +100,8 @@ pub(crate) fn anomaly(
         name: name.to_owned(),
         operations,
         message,
-        mend: mend.to_owned(),
+        cause: advice.cause.to_owned(),
+        mend: advice.mend.to_owned(),
         details: Map::new(),
     }
 }

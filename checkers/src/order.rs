@@ -10,7 +10,7 @@
 //! stand for "the newest so far".
 
 use crate::cycles::components;
-use crate::findings::{Findings, anomaly};
+use crate::findings::{Advice, Findings, anomaly};
 use crate::intern::{ABSENT, Val};
 use crate::register::{Action, Register, RegisterOp};
 use crate::verdict::Anomaly;
@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub(crate) struct Guarantee {
     /// What a violation is called.
     pub(crate) name: &'static str,
-    pub(crate) mend: &'static str,
+    pub(crate) advice: &'static Advice,
     /// The version that an operation binds its session's later ones to.
     pub(crate) binds: fn(&RegisterOp) -> Option<Val>,
     /// The version of an operation that is bound.
@@ -205,7 +205,7 @@ impl Guarantee {
             .into_iter()
             .map(|place| history.ops[place as usize].index())
             .collect();
-        anomaly(self.name, operations, message, self.mend).with("key", words::key(keyed.key))
+        anomaly(self.name, operations, message, self.advice).with("key", words::key(keyed.key))
     }
 }
 

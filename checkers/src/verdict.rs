@@ -39,6 +39,9 @@ pub struct Anomaly {
     pub operations: Vec<u64>,
     /// What happened, in one sentence.
     pub message: String,
+    /// What usually causes it.
+    #[serde(default)]
+    pub cause: String,
     /// What usually mends it.
     pub mend: String,
     /// Figures that belong to it: versions or milliseconds behind, the key, the element.

@@ -6,7 +6,7 @@
 //! `"negative": false`, or if the bank refused a transfer with the error kind `insufficient-funds`, which says that it keeps to that; it is
 //! right if `true` was declared; else it is `unknown`. O(n log n) in the balances that were read.
 
-use crate::findings::{Findings, anomaly};
+use crate::findings::{Advice, Findings, anomaly};
 use crate::verdict::{Anomaly, PropertyResult};
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
 use schism_history::{Op, Outcome};
@@ -16,10 +16,16 @@ use std::collections::BTreeSet;
 /// The property.
 pub(super) struct Bank;
 
-const MEND: &str = "Make a transfer one transaction that is isolated from others and from reads (snapshot isolation with a check of what it had \
-                    read, or one leader that orders all), and read all accounts from one snapshot.";
-const MEND_NEGATIVE: &str = "Check the balance inside the transaction that changes it, under serializable isolation or a lock: two transfers that \
-                             read the same balance must not both succeed (write skew, lost update).";
+const ADVICE: Advice = Advice {
+    cause: "A transfer's two changes were not atomic, or a read saw one account before a transfer and the other after it.",
+    mend: "Make a transfer one transaction that is isolated from others and from reads (snapshot isolation with a check of what it had \
+                    read, or one leader that orders all), and read all accounts from one snapshot.",
+};
+const ADVICE_NEGATIVE: Advice = Advice {
+    cause: "Two transfers read the same balance, and both withdrew from it.",
+    mend: "Check the balance inside the transaction that changes it, under serializable isolation or a lock: two transfers that \
+                             read the same balance must not both succeed (write skew, lost update).",
+};
 
 impl Property for Bank {
     fn name(&self) -> &'static str {
@@ -201,7 +207,7 @@ fn wrong(expected: &Expected<'_>, read: &Balances<'_>) -> Option<Anomaly> {
         return None;
     };
     let operations = by.iter().map(|op| op.index()).chain([read.op.index()]);
-    let anomaly = anomaly(name, operations.collect(), message, MEND);
+    let anomaly = anomaly(name, operations.collect(), message, &ADVICE);
     Some(anomaly.with("total", words::figure(read.total)))
 }
 
@@ -220,7 +226,7 @@ fn overdrawn(negative: Negative<'_>, read: &Balances<'_>) -> Option<Anomaly> {
         "negative-balance",
         operations.collect(),
         message,
-        MEND_NEGATIVE,
+        &ADVICE_NEGATIVE,
     ))
 }
 

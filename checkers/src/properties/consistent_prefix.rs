@@ -10,7 +10,7 @@
 //! unknown outcome count only if they were seen. Linear in what was read and written.
 
 use crate::cycles::{Step, cycles};
-use crate::findings::{Findings, anomaly};
+use crate::findings::{Advice, Findings, anomaly};
 use crate::fixed::FixedMap;
 use crate::intern::{ABSENT, Interner, Val};
 use crate::transactions::{Read, Transactions};
@@ -23,7 +23,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The property.
 pub(super) struct ConsistentPrefix;
 
-const MEND: &str = "Let replicas apply one log in its order, a transaction at a time, and answer all reads of a transaction from one snapshot.";
+const ADVICE: Advice = Advice {
+    cause: "Partitions or replicas with different lag answer one transaction, or changes are applied one by one.",
+    mend: "Let replicas apply one log in its order, a transaction at a time, and answer all reads of a transaction from one snapshot.",
+};
 
 impl Property for ConsistentPrefix {
     fn name(&self) -> &'static str {
@@ -369,7 +372,7 @@ fn writers(
             let value = values[twice].and_then(|value| keys.writer(key, value));
             let operations = [Some(shows), value].into_iter().flatten();
             let operations = operations.map(|txn| txns.all[txn].op.index()).collect();
-            anomaly("duplicated", operations, message, MEND)
+            anomaly("duplicated", operations, message, &ADVICE)
         });
         return None;
     }
@@ -414,7 +417,7 @@ fn incompatible(txns: &Transactions<'_>, key: Val, txn: usize, shows: usize) -> 
         txns.key(key)
     );
     let operations = [txn, shows].map(|txn| txns.all[txn].op.index());
-    anomaly("incompatible-order", operations.to_vec(), message, MEND).with("key", txns.key(key))
+    anomaly("incompatible-order", operations.to_vec(), message, &ADVICE).with("key", txns.key(key))
 }
 
 fn said(txns: &Transactions<'_>, graph: &Graph, cycle: &[Step<Edge>]) -> Anomaly {
@@ -479,5 +482,5 @@ fn said(txns: &Transactions<'_>, graph: &Graph, cycle: &[Step<Edge>]) -> Anomaly
         why.join("; ")
     );
     let operations = operations.into_iter().map(|txn| txns.all[txn].op.index());
-    anomaly("no-prefix", operations.collect(), message, MEND)
+    anomaly("no-prefix", operations.collect(), message, &ADVICE)
 }

@@ -4,7 +4,7 @@
 //! be equal for every key. One difference is no proof: a request whose outcome is unknown may still have been on its way and have
 //! landed between two of the reads. Where that could explain a difference, the verdict is `unknown`.
 
-use crate::findings::{Findings, anomaly};
+use crate::findings::{Advice, Findings, anomaly};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
 use schism_history::{Op, Outcome, Time};
@@ -14,8 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The property.
 pub(super) struct Convergence;
 
-const MEND: &str = "Make replicas exchange what they lack (log matching with truncation of what no quorum has, anti-entropy), and \
-                    settle conflicts by one rule that all apply (consensus on the order, or a commutative merge).";
+const ADVICE: Advice = Advice {
+    cause: "A replica missed changes (a gap after a restart, a snapshot without its position, a lost hint) and nothing brings them later, or replicas settle the same conflict differently.",
+    mend: "Make replicas exchange what they lack (log matching with truncation of what no quorum has, anti-entropy), and \
+                    settle conflicts by one rule that all apply (consensus on the order, or a commutative merge).",
+};
 
 impl Property for Convergence {
     fn name(&self) -> &'static str {
@@ -171,7 +174,7 @@ fn differ(keyed: &Keyed<'_>, groups: &Groups<'_>, findings: &mut Findings) {
             "After recovery the replicas differ in {name}: {}{difference}.",
             words::list(&said)
         );
-        let anomaly = anomaly("diverged", operations, message, MEND);
+        let anomaly = anomaly("diverged", operations, message, &ADVICE);
         match keyed.key {
             Some(key) => anomaly.with("key", key.to_string()),
             None => anomaly,

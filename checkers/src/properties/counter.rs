@@ -6,7 +6,7 @@
 //! acknowledged, and some of what is unknown, each once. Whether some subset of those adds up is decided exactly ([`crate::sums`]), or
 //! else `unknown`. Null is 0. O(n log n), and O(n) for each final read.
 
-use crate::findings::{Findings, anomaly};
+use crate::findings::{Advice, Findings, anomaly};
 use crate::sums::subset_has_sum;
 use crate::verdict::{Anomaly, PropertyResult};
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
@@ -15,10 +15,16 @@ use schism_history::{Op, Outcome, Time};
 /// The property.
 pub(super) struct Counter;
 
-const MEND_LOW: &str = "Acknowledge an increment only when a majority has it (ack=majority), read from where every acknowledged one is, and merge \
-                        counters by replica instead of writing back a sum.";
-const MEND_HIGH: &str = "Give each increment an id and apply it once, also when it is retried; refuse definitely only what can no longer take \
-                         effect.";
+const ADVICE_LOW: Advice = Advice {
+    cause: "Increments were lost with a leader, overwritten by a sum that another replica wrote back, or not yet replicated to who answered.",
+    mend: "Acknowledge an increment only when a majority has it (ack=majority), read from where every acknowledged one is, and merge \
+                        counters by replica instead of writing back a sum.",
+};
+const ADVICE_HIGH: Advice = Advice {
+    cause: "An increment that was retried was applied twice, or one that had been refused took effect after all.",
+    mend: "Give each increment an id and apply it once, also when it is retried; refuse definitely only what can no longer take \
+                         effect.",
+};
 
 impl Property for Counter {
     fn name(&self) -> &'static str {
@@ -174,10 +180,10 @@ impl<'p> Key<'p> {
 
     fn out_of_bounds(&self, n: i128, read: &Op<'_>, least: i128, most: i128) -> Anomaly {
         let low = n < least;
-        let (bound, name, mend) = if low {
-            (format!("at least {least}"), "read-too-low", MEND_LOW)
+        let (bound, name, advice) = if low {
+            (format!("at least {least}"), "read-too-low", &ADVICE_LOW)
         } else {
-            (format!("at most {most}"), "read-too-high", MEND_HIGH)
+            (format!("at most {most}"), "read-too-high", &ADVICE_HIGH)
         };
         let (up, down) = if low {
             ("acknowledged before it began", "tried by its end")
@@ -199,7 +205,7 @@ impl<'p> Key<'p> {
         let adds = self.adds.iter().filter(|add| add.by != 0).filter(counts);
         let mut operations: Vec<u64> = adds.map(|add| add.op.index()).collect();
         operations.push(read.index());
-        anomaly(name, operations, message, mend)
+        anomaly(name, operations, message, advice)
             .shortened()
             .with("key", words::key(self.keyed.key))
             .with("least", words::figure(least))
@@ -233,7 +239,7 @@ impl<'p> Key<'p> {
                 let adds = sure.iter().chain(&maybe).filter(|add| add.by != 0);
                 let mut operations: Vec<u64> = adds.map(|add| add.op.index()).collect();
                 operations.push(read.index());
-                anomaly("no-such-sum", operations, message, MEND_HIGH)
+                anomaly("no-such-sum", operations, message, &ADVICE_HIGH)
                     .shortened()
                     .with("key", words::key(self.keyed.key))
             }),

@@ -4,7 +4,7 @@
 //! ([`crate::linearize`]). A violation is cut down to its shortest failing prefix, then to a set of operations that is a violation by
 //! itself: a write is only left out together with those who saw its value, so that what is left still needs no other operation.
 
-use crate::findings::{Findings, anomaly};
+use crate::findings::{Advice, Findings, anomaly};
 use crate::linearize::{Linearization, linearize};
 use crate::register::{Action, Register, RegisterOp};
 use crate::search::{Found, search};
@@ -15,8 +15,11 @@ use schism_history::{Op, Outcome, Time};
 /// The property.
 pub(super) struct Linearizable;
 
-const MEND: &str = "Let all reads and writes of a key go through one order that a majority agrees on: ack=majority with \
-                    failover=consensus, and reads that confirm the leader (read=leader-quorum).";
+const ADVICE: Advice = Advice {
+    cause: "Reads from a replica that lags or from a deposed leader, writes that were acknowledged and then lost, or two leaders at once.",
+    mend: "Let all reads and writes of a key go through one order that a majority agrees on: ack=majority with \
+                    failover=consensus, and reads that confirm the leader (read=leader-quorum).",
+};
 
 impl Property for Linearizable {
     fn name(&self) -> &'static str {
@@ -101,7 +104,7 @@ fn explain(
         ),
     };
     let operations = core.iter().map(|op| history.op(op).index()).collect();
-    anomaly("not-linearizable", operations, message, MEND).with("key", key)
+    anomaly("not-linearizable", operations, message, &ADVICE).with("key", key)
 }
 
 /// A write of the value that this operation saw, which was definitely refused.

@@ -7,7 +7,7 @@
 //! write are left out, as Jepsen does; reads of different groups are compared by `consistent-prefix`. Where a key was written more than once
 //! the property does not fit.
 
-use crate::findings::{Findings, anomaly};
+use crate::findings::{Advice, Findings, anomaly};
 use crate::fixed::FixedMap;
 use crate::intern::{ABSENT, Interner, Val};
 use crate::transactions::{Transactions, Txn};
@@ -18,8 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The property.
 pub(super) struct LongFork;
 
-const MEND: &str = "Order all writes of a group by one log, and let every replica apply it in that order; under snapshot isolation take snapshots \
-                    from one commit order, not one a site.";
+const ADVICE: Advice = Advice {
+    cause: "Writes reach replicas (or sites) in different orders, and each answers reads from what it has.",
+    mend: "Order all writes of a group by one log, and let every replica apply it in that order; under snapshot isolation take snapshots \
+                    from one commit order, not one a site.",
+};
 
 impl Property for LongFork {
     fn name(&self) -> &'static str {
@@ -154,5 +157,5 @@ fn forked(
         .into_iter()
         .chain(written.into_iter().flatten());
     let operations = involved.map(|txn| txns.all[txn].op.index()).collect();
-    anomaly("long-fork", operations, message, MEND)
+    anomaly("long-fork", operations, message, &ADVICE)
 }

@@ -6,7 +6,7 @@
 //! that was never added or was definitely refused.
 
 use crate::finals::{Finals, final_reads};
-use crate::findings::{Findings, anomaly};
+use crate::findings::{Advice, Findings, anomaly};
 use crate::intern::Interner;
 use crate::verdict::PropertyResult;
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
@@ -17,10 +17,15 @@ use std::collections::BTreeSet;
 /// The property.
 pub(super) struct LostWrites;
 
-const MEND: &str = "Acknowledge a write only when a majority has it (ack=majority), and elect only a leader that has every \
-                    acknowledged write (failover=consensus).";
-const MEND_FALSE: &str =
-    "Make retries idempotent, and refuse definitely only what can no longer take effect.";
+const ADVICE: Advice = Advice {
+    cause: "The leader acknowledged before the write was on other nodes (or on disk), failed, and one without the write took over; or writes of two leaders overwrote one another.",
+    mend: "Acknowledge a write only when a majority has it (ack=majority), and elect only a leader that has every \
+                    acknowledged write (failover=consensus).",
+};
+const ADVICE_FALSE: Advice = Advice {
+    cause: "A retry that was applied twice, or a refusal by somebody who did not know whether the write had taken effect.",
+    mend: "Make retries idempotent, and refuse definitely only what can no longer take effect.",
+};
 
 impl Property for LostWrites {
     fn name(&self) -> &'static str {
@@ -228,7 +233,7 @@ impl<'p, 'r> Key<'p, 'r> {
         );
         let mut operations = vec![add.index()];
         operations.extend(reads.iter().map(|op| op.index()));
-        anomaly("lost", operations, message, MEND).with("element", value.clone())
+        anomaly("lost", operations, message, &ADVICE).with("element", value.clone())
     }
 
     fn unexpected(
@@ -254,7 +259,7 @@ impl<'p, 'r> Key<'p, 'r> {
             operations.push(read);
             let key = words::key(self.keyed.key);
             let message = format!("Element {value} of {key} is in {noun}, and yet {why}.");
-            anomaly("unexpected", operations, message, MEND_FALSE).with("element", value.clone())
+            anomaly("unexpected", operations, message, &ADVICE_FALSE).with("element", value.clone())
         });
     }
 
@@ -271,6 +276,6 @@ impl<'p, 'r> Key<'p, 'r> {
         );
         let mut operations: Vec<u64> = element.acknowledged.iter().map(|op| op.index()).collect();
         operations.push(read.index());
-        anomaly("duplicated", operations, message, MEND_FALSE).with("element", value.clone())
+        anomaly("duplicated", operations, message, &ADVICE_FALSE).with("element", value.clone())
     }
 }

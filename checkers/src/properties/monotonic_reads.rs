@@ -3,7 +3,7 @@
 //! Terry et al. 1994. Which version is older, [`crate::order`] finds out; where no order is known, only contradictions between what
 //! sessions saw are violations, so a single session that goes back where nobody went forward is not found.
 
-use crate::findings::Findings;
+use crate::findings::{Advice, Findings};
 use crate::order::{self, Guarantee};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Prepared, Property, Shape};
@@ -11,10 +11,15 @@ use crate::{Budget, Prepared, Property, Shape};
 /// The property.
 pub(super) struct MonotonicReads;
 
+const ADVICE: Advice = Advice {
+    cause: "A session's reads went to replicas with different lag, or its replica was replaced by one that is behind.",
+    mend: "Send a session's reads to one replica (read=sticky), or let a replica wait until it has what the session has seen.",
+};
+
 /// Also what other guarantees take from the reads of a session.
 pub(super) const GUARANTEE: Guarantee = Guarantee {
     name: "read-went-back",
-    mend: "Send a session's reads to one replica (read=sticky), or let a replica wait until it has what the session has seen.",
+    advice: &ADVICE,
     binds: order::read,
     bound: order::read,
 };

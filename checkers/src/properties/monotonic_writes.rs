@@ -7,7 +7,7 @@
 
 use super::monotonic_reads;
 use crate::closure::Closure;
-use crate::findings::Findings;
+use crate::findings::{Advice, Findings};
 use crate::order::{self, Guarantee};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Prepared, Property, Shape};
@@ -17,19 +17,22 @@ use serde_json::Value;
 /// The property.
 pub(super) struct MonotonicWrites;
 
-const MEND: &str = "Let every replica apply a session's writes in its order: one log, or each write with the position of the one before it, held \
-                    back until that is there.";
+const ADVICE: Advice = Advice {
+    cause: "A session's writes went to different leaders or partitions, and replicas apply them in another order.",
+    mend: "Let every replica apply a session's writes in its order: one log, or each write with the position of the one before it, held \
+                    back until that is there.",
+};
 
 const GUARANTEE: Guarantee = Guarantee {
     name: "writes-out-of-order",
-    mend: MEND,
+    advice: &ADVICE,
     binds: order::acknowledged,
     bound: order::written,
 };
 
 const CLOSURE: Closure = Closure {
     name: "earlier-write-missing",
-    mend: MEND,
+    advice: &ADVICE,
     verb: "added",
     elements,
 };

@@ -6,7 +6,7 @@
 //! all of them: what those can explain is `unknown`, and so is what was never drained. Counted apart: recovered (unknown enqueue, and it
 //! came out). A dequeue that returned null found nothing. Values may repeat; O(n log n).
 
-use crate::findings::{Findings, anomaly};
+use crate::findings::{Advice, Findings, anomaly};
 use crate::intern::Interner;
 use crate::verdict::{Anomaly, PropertyResult};
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
@@ -16,11 +16,19 @@ use serde_json::Value;
 /// The property.
 pub(super) struct Queue;
 
-const MEND_LOST: &str = "Acknowledge an enqueue only when a majority has it, and forget an element only when its consumer has confirmed it.";
-const MEND_TWICE: &str = "Hand an element out through the same log as every write, so that a new leader knows it is gone, and give enqueues an id, so \
-                          that a retry is no second element.";
-const MEND_UNEXPECTED: &str =
-    "Refuse definitely only what can no longer take effect, and start each queue empty.";
+const ADVICE_LOST: Advice = Advice {
+    cause: "The enqueue was acknowledged by a leader that lost it (asynchronous replication, no fsync), or the element was handed out and forgotten before its consumer had it.",
+    mend: "Acknowledge an enqueue only when a majority has it, and forget an element only when its consumer has confirmed it.",
+};
+const ADVICE_TWICE: Advice = Advice {
+    cause: "That the element was taken was lost with a leader, or the enqueue was retried and applied twice.",
+    mend: "Hand an element out through the same log as every write, so that a new leader knows it is gone, and give enqueues an id, so \
+                          that a retry is no second element.",
+};
+const ADVICE_UNEXPECTED: Advice = Advice {
+    cause: "What was refused took effect after all (a leader answered before it knew), or something from an earlier run was left in the queue.",
+    mend: "Refuse definitely only what can no longer take effect, and start each queue empty.",
+};
 
 impl Property for Queue {
     fn name(&self) -> &'static str {
@@ -286,7 +294,7 @@ impl<'p> Key<'p> {
             .chain(&element.outs)
             .map(|op| op.index());
         let operations = ops.chain([drain.index()]).collect();
-        self.anomaly("lost", operations, message, MEND_LOST)
+        self.anomaly("lost", operations, message, &ADVICE_LOST)
             .with("element", value.clone())
     }
 
@@ -315,7 +323,7 @@ impl<'p> Key<'p> {
         let gone = lost.iter().flat_map(|(number, _)| of(*number));
         let ops = gone.chain(self.takers.iter().copied());
         let operations = ops.map(Op::index).chain([drain.index()]).collect();
-        self.anomaly("lost", operations, message, MEND_LOST)
+        self.anomaly("lost", operations, message, &ADVICE_LOST)
     }
 
     fn twice(&self, value: &Value, puts: &[&Op<'_>], outs: &[&Op<'_>]) -> Anomaly {
@@ -332,7 +340,7 @@ impl<'p> Key<'p> {
             words::list(&got),
         );
         let operations = puts.iter().chain(outs).map(|op| op.index()).collect();
-        self.anomaly("duplicated", operations, message, MEND_TWICE)
+        self.anomaly("duplicated", operations, message, &ADVICE_TWICE)
             .with("element", value.clone())
     }
 
@@ -355,12 +363,18 @@ impl<'p> Key<'p> {
             .map(|op| op.index())
             .chain([out.index()])
             .collect();
-        self.anomaly("unexpected", operations, message, MEND_UNEXPECTED)
+        self.anomaly("unexpected", operations, message, &ADVICE_UNEXPECTED)
             .with("element", value.clone())
     }
 
-    fn anomaly(&self, name: &str, operations: Vec<u64>, message: String, mend: &str) -> Anomaly {
-        anomaly(name, operations, message, mend)
+    fn anomaly(
+        &self,
+        name: &str,
+        operations: Vec<u64>,
+        message: String,
+        advice: &Advice,
+    ) -> Anomaly {
+        anomaly(name, operations, message, advice)
             .shortened()
             .with("key", words::key(self.keyed.key))
     }

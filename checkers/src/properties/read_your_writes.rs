@@ -3,7 +3,7 @@
 //! Terry et al. 1994. "It is not my last write" is no violation by itself: somebody else may have written since. [`crate::order`] says which
 //! version is older. A write without an acknowledgement gives no right to see it.
 
-use crate::findings::Findings;
+use crate::findings::{Advice, Findings};
 use crate::order::{self, Guarantee};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Prepared, Property, Shape};
@@ -11,9 +11,14 @@ use crate::{Budget, Prepared, Property, Shape};
 /// The property.
 pub(super) struct ReadYourWrites;
 
+const ADVICE: Advice = Advice {
+    cause: "A session wrote at the leader and read from a replica that had not the write yet, or the write was lost with its leader.",
+    mend: "Read from the leader after an own write, or carry the write's position and let a replica wait until it has it.",
+};
+
 const GUARANTEE: Guarantee = Guarantee {
     name: "own-write-missed",
-    mend: "Read from the leader after an own write, or carry the write's position and let a replica wait until it has it.",
+    advice: &ADVICE,
     binds: order::acknowledged,
     bound: order::read,
 };

@@ -3,7 +3,7 @@
 //! The driver asks the target's own status once every fault is healed, and writes the answer into the history. A target that
 //! does not come back is a finding of its own: its users would still be waiting.
 
-use crate::findings::{Findings, anomaly};
+use crate::findings::{Advice, Findings, anomaly};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Prepared, Property};
 use schism_history::{Op, Time};
@@ -11,8 +11,16 @@ use schism_history::{Op, Time};
 /// The property.
 pub(super) struct Recovery;
 
-const MEND: &str = "Look at the nodes' logs and status at the end of the run: an election that nobody can win, a follower that \
-                    cannot catch up, a node that ended by itself. A longer recovery-limit helps if it was only slow.";
+const ADVICE: Advice = Advice {
+    cause: "No leader can be elected, a follower cannot catch up, or a node ended by itself.",
+    mend: "Look at the nodes' logs and status at the end of the run: an election that nobody can win, a follower that \
+                    cannot catch up, a node that ended by itself. A longer recovery-limit helps if it was only slow.",
+};
+
+const ADVICE_CRASHED: Advice = Advice {
+    cause: "The server panicked, ran out of memory or gave up on its disk.",
+    mend: "Look at the end of the node's log and of its stderr.",
+};
 
 impl Property for Recovery {
     fn name(&self) -> &'static str {
@@ -58,7 +66,7 @@ fn recovered(history: &Prepared<'_>, findings: &mut Findings) {
             findings.violate(|| {
                     let message = "The target says that it has recovered, and yet nothing that clients asked of it after the last heal \
                                    succeeded.";
-                    anomaly("recovered-in-word-only", refused_after(history), message.to_owned(), MEND)
+                    anomaly("recovered-in-word-only", refused_after(history), message.to_owned(), &ADVICE)
                 });
         }
         return;
@@ -69,7 +77,7 @@ fn recovered(history: &Prepared<'_>, findings: &mut Findings) {
             "The target had not recovered {:.1} s after every fault was healed: {why}.",
             ms("within_ms") / 1e3,
         );
-        anomaly("not-recovered", refused_after(history), message, MEND)
+        anomaly("not-recovered", refused_after(history), message, &ADVICE)
     });
 }
 
@@ -95,9 +103,13 @@ fn crashed(history: &Prepared<'_>, findings: &mut Findings) {
                 text("how"),
                 event.time
             );
-            let mend = "Look at the node's log: it ended in the middle of the run.";
-            anomaly("crashed", in_flight(history, event.time), message, mend)
-                .with("node", text("node"))
+            anomaly(
+                "crashed",
+                in_flight(history, event.time),
+                message,
+                &ADVICE_CRASHED,
+            )
+            .with("node", text("node"))
         });
     }
 }

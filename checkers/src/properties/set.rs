@@ -10,7 +10,7 @@
 
 use crate::add_wins::{Fate, fate};
 use crate::elements::{Element, Elements};
-use crate::findings::{Findings, anomaly};
+use crate::findings::{Advice, Findings, anomaly};
 use crate::verdict::{Anomaly, PropertyResult};
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
 use schism_history::{Op, Time};
@@ -19,12 +19,20 @@ use serde_json::{Value, json};
 /// The property.
 pub(super) struct Set;
 
-const MEND_LOST: &str = "Acknowledge an add only when a majority has it (ack=majority), and elect only a leader that has every acknowledged one \
-                         (failover=consensus); where replicas merge, merge sets element by element.";
-const MEND_FALSE: &str =
-    "Make retries idempotent, and refuse definitely only what can no longer take effect.";
-const MEND_REMOVED: &str = "Remove by the tags of the adds that were seen (OR-set), and keep what says that they are gone (tombstones, a version vector) \
-                            until every replica has it.";
+const ADVICE_LOST: Advice = Advice {
+    cause: "The add was acknowledged before it was replicated and its leader failed, or whole sets overwrite one another where replicas meet (last write wins).",
+    mend: "Acknowledge an add only when a majority has it (ack=majority), and elect only a leader that has every acknowledged one \
+                         (failover=consensus); where replicas merge, merge sets element by element.",
+};
+const ADVICE_FALSE: Advice = Advice {
+    cause: "A retry that was applied twice, or a refusal by somebody who did not know whether the change had taken effect.",
+    mend: "Make retries idempotent, and refuse definitely only what can no longer take effect.",
+};
+const ADVICE_REMOVED: Advice = Advice {
+    cause: "A replica that had not seen the remove brought the element back: nothing (no tombstone) said that it was gone.",
+    mend: "Remove by the tags of the adds that were seen (OR-set), and keep what says that they are gone (tombstones, a version vector) \
+                            until every replica has it.",
+};
 
 impl Property for Set {
     fn name(&self) -> &'static str {
@@ -309,7 +317,7 @@ impl<'p> Judge<'_, 'p> {
         );
         let adds = self.element.adds.first().into_iter();
         let ops = adds.chain(removes).chain(finals).copied().chain([known]);
-        self.anomaly("lost", ops.map(Op::index).collect(), message, MEND_LOST)
+        self.anomaly("lost", ops.map(Op::index).collect(), message, &ADVICE_LOST)
     }
 
     fn came_back(&self, ops: &[&Op<'_>], finals: &[&Op<'_>]) -> Anomaly {
@@ -323,7 +331,7 @@ impl<'p> Judge<'_, 'p> {
             words::list(&removes),
         );
         let operations = ops.iter().chain(finals).map(|op| op.index()).collect();
-        self.anomaly("removed-and-there", operations, message, MEND_REMOVED)
+        self.anomaly("removed-and-there", operations, message, &ADVICE_REMOVED)
     }
 
     fn unexpected(&self, read: &Op<'_>) -> Anomaly {
@@ -341,7 +349,7 @@ impl<'p> Judge<'_, 'p> {
             self.value
         );
         let operations = add.iter().map(|op| op.index()).chain([read.index()]);
-        self.anomaly("unexpected", operations.collect(), message, MEND_FALSE)
+        self.anomaly("unexpected", operations.collect(), message, &ADVICE_FALSE)
     }
 
     fn duplicated(&self, read: &Op<'_>) -> Anomaly {
@@ -352,11 +360,17 @@ impl<'p> Judge<'_, 'p> {
         );
         let adds = self.element.acknowledged().into_iter();
         let operations = adds.map(Op::index).chain([read.index()]);
-        self.anomaly("duplicated", operations.collect(), message, MEND_FALSE)
+        self.anomaly("duplicated", operations.collect(), message, &ADVICE_FALSE)
     }
 
-    fn anomaly(&self, name: &str, operations: Vec<u64>, message: String, mend: &str) -> Anomaly {
-        anomaly(name, operations, message, mend)
+    fn anomaly(
+        &self,
+        name: &str,
+        operations: Vec<u64>,
+        message: String,
+        advice: &Advice,
+    ) -> Anomaly {
+        anomaly(name, operations, message, advice)
             .shortened()
             .with("key", words::key(self.keyed.key))
             .with("element", self.value.clone())

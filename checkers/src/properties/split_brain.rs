@@ -5,7 +5,7 @@
 //! acknowledgement in a lower term of a write that was *invoked after* another node had acknowledged in a higher one: by then the lower
 //! term was over, and its leader did not know it (Ongaro and Ousterhout 2014, section 5.4.3, forbids it by the quorum).
 
-use crate::findings::{Findings, anomaly};
+use crate::findings::{Advice, Findings, anomaly};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Prepared, Property, words};
 use schism_history::{NodeId, Op, Time};
@@ -14,8 +14,11 @@ use std::collections::BTreeMap;
 /// The property.
 pub(super) struct SplitBrain;
 
-const MEND: &str = "Let a leader acknowledge only what a majority has taken in its own term (ack=majority with failover=consensus): \
-                    a deposed leader cannot reach a majority, and steps down when it meets the higher term.";
+const ADVICE: Advice = Advice {
+    cause: "A second leader was elected while the first was cut off, and neither voted by majority nor was the old one fenced.",
+    mend: "Let a leader acknowledge only what a majority has taken in its own term (ack=majority with failover=consensus): \
+                    a deposed leader cannot reach a majority, and steps down when it meets the higher term.",
+};
 
 impl Property for SplitBrain {
     fn name(&self) -> &'static str {
@@ -89,7 +92,7 @@ fn one_node_a_term(acks: &[Ack<'_>], findings: &mut Findings) {
                     rival.node,
                     words::noun(rival.op),
                 );
-                anomaly("two-leaders-in-a-term", vec![first.op.index(), rival.op.index()], message, MEND)
+                anomaly("two-leaders-in-a-term", vec![first.op.index(), rival.op.index()], message, &ADVICE)
                     .with("term", term)
             });
         }
@@ -155,7 +158,7 @@ fn no_way_back(acks: &[Ack<'_>], findings: &mut Findings) {
                 words::noun(newer.op),
                 newer.term,
             );
-            anomaly("deposed-leader-acknowledges", vec![newer.op.index(), ack.op.index()], message, MEND)
+            anomaly("deposed-leader-acknowledges", vec![newer.op.index(), ack.op.index()], message, &ADVICE)
                 .with("term", ack.term)
                 .with("higher_term", newer.term)
         });

@@ -7,7 +7,7 @@
 //! count from the earliest such acknowledgement to the read's start. A read that overlaps its write, or returns what nobody wrote, is
 //! for `linearizable` to judge.
 
-use crate::findings::{Findings, anomaly};
+use crate::findings::{Advice, Findings, anomaly};
 use crate::intern::{ABSENT, Val};
 use crate::register::{Action, Register, RegisterOp};
 use crate::verdict::PropertyResult;
@@ -18,8 +18,11 @@ use serde_json::json;
 /// The property.
 pub(super) struct StaleReads;
 
-const MEND: &str = "Read from a leader that confirms its leadership with a majority before it answers (read=leader-quorum), or from \
-                    a quorum that overlaps every write quorum.";
+const ADVICE: Advice = Advice {
+    cause: "A follower that lags behind answered, or a deposed leader that did not know yet; under quorums, a read quorum that does not overlap the write quorum.",
+    mend: "Read from a leader that confirms its leadership with a majority before it answers (read=leader-quorum), or from \
+                    a quorum that overlaps every write quorum.",
+};
 
 impl Property for StaleReads {
     fn name(&self) -> &'static str {
@@ -264,7 +267,7 @@ fn said(history: &Prepared<'_>, keyed: &Keyed<'_>, stale: &Stale) -> crate::verd
                 .map(|op| history.op(op).index()),
         );
     }
-    anomaly("stale-read", operations, message, MEND)
+    anomaly("stale-read", operations, message, &ADVICE)
         .with("key", key)
         .with("versions_behind_min", stale.versions)
         .with(

@@ -3,7 +3,7 @@
 //! As Jepsen defines it: every acknowledged `generate` returns another value. Requests whose outcome is unknown returned nothing that
 //! a client could use, so they prove nothing.
 
-use crate::findings::{Findings, anomaly};
+use crate::findings::{Advice, Findings, anomaly};
 use crate::intern::Interner;
 use crate::verdict::PropertyResult;
 use crate::{Budget, Prepared, Property, words};
@@ -11,8 +11,11 @@ use crate::{Budget, Prepared, Property, words};
 /// The property.
 pub(super) struct UniqueIds;
 
-const MEND: &str = "Let the id counter go through the same quorum as every write (ack=majority with failover=consensus), or give \
-                    each leader ids of its own (its term in the high bits, ULIDs, ranges handed out by consensus).";
+const ADVICE: Advice = Advice {
+    cause: "A new leader went on from an id counter that lacked what the old one had given out.",
+    mend: "Let the id counter go through the same quorum as every write (ack=majority with failover=consensus), or give \
+                    each leader ids of its own (its term in the high bits, ULIDs, ranges handed out by consensus).",
+};
 
 impl Property for UniqueIds {
     fn name(&self) -> &'static str {
@@ -61,7 +64,7 @@ impl Property for UniqueIds {
                     "duplicate-id",
                     vec![earlier.index(), op.index()],
                     message,
-                    MEND,
+                    &ADVICE,
                 )
                 .with("value", id.clone())
             });

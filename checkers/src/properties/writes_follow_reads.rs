@@ -7,7 +7,7 @@
 
 use super::monotonic_reads;
 use crate::closure::Closure;
-use crate::findings::Findings;
+use crate::findings::{Advice, Findings};
 use crate::order::{self, Guarantee};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Prepared, Property, Shape};
@@ -17,19 +17,22 @@ use serde_json::Value;
 /// The property.
 pub(super) struct WritesFollowReads;
 
-const MEND: &str = "Send with a write what its session has seen (its version vector or log position), and let a replica hold it back until it \
-                    has that.";
+const ADVICE: Advice = Advice {
+    cause: "A session read at one replica and wrote at another that had not what it had read.",
+    mend: "Send with a write what its session has seen (its version vector or log position), and let a replica hold it back until it \
+                    has that.",
+};
 
 const GUARANTEE: Guarantee = Guarantee {
     name: "write-before-its-cause",
-    mend: MEND,
+    advice: &ADVICE,
     binds: order::read,
     bound: order::written,
 };
 
 const CLOSURE: Closure = Closure {
     name: "cause-missing",
-    mend: MEND,
+    advice: &ADVICE,
     verb: "read",
     elements,
 };

@@ -26,6 +26,8 @@ pub(super) struct AnomalyView {
     /// Where its operations lie in the timeline of the faults; empty in a run without faults.
     pub(super) place: String,
     /// Empty where the one before says the same.
+    pub(super) cause: String,
+    /// The same.
     pub(super) mend: String,
     pub(super) figures: Vec<(String, String)>,
     /// SVG, for the page and for a phone; or empty.
@@ -68,14 +70,15 @@ pub(super) fn views(
     most: usize,
     id: &str,
 ) -> Vec<AnomalyView> {
-    let mut mend = "";
+    let mut said = ("", "");
     let mut views = Vec::new();
     for (i, anomaly) in anomalies.iter().take(most).enumerate() {
         let mut view = view(scene, anomaly, i + 1, &format!("{id}a{i}"));
-        if anomaly.mend == mend {
+        if (anomaly.cause.as_str(), anomaly.mend.as_str()) == said {
+            view.cause.clear();
             view.mend.clear();
         }
-        mend = &anomaly.mend;
+        said = (&anomaly.cause, &anomaly.mend);
         views.push(view);
     }
     views
@@ -101,6 +104,7 @@ fn view(scene: &Scene<'_>, anomaly: &Anomaly, number: usize, id: &str) -> Anomal
         message,
         points,
         place: place::sentence(scene, &ops, style),
+        cause: escape::shorten(&anomaly.cause, 1000),
         mend: escape::shorten(&anomaly.mend, 1000),
         figures: unsaid(anomaly),
         picture: pictures(scene, anomaly, &ops, style, id),
@@ -288,6 +292,7 @@ mod tests {
             name: "stale".into(),
             operations: Vec::new(),
             message: "A read of r1 was stale, by 12 versions, in term 6.".into(),
+            cause: String::new(),
             mend: String::new(),
             details: details.as_object().cloned().unwrap_or_default(),
         };

@@ -132,10 +132,14 @@ fn section(out: &mut String, name: &str, property: &PropertyResult) {
         let more = words::thousands(property.count - shown);
         let _ = writeln!(out, "- and {more} more");
     }
-    let mut mends = property.anomalies.iter().map(|a| &a.mend);
-    if let Some(mend) = mends.find(|m| !m.is_empty()) {
-        let mend = escape::markdown(&escape::shorten(mend, 1000));
-        let _ = writeln!(out, "\nWhat usually mends it: {mend}");
+    let Some(first) = property.anomalies.first() else {
+        return;
+    };
+    for (what, advice) in [("causes", &first.cause), ("mends", &first.mend)] {
+        if !advice.is_empty() {
+            let advice = escape::markdown(&escape::shorten(advice, 1000));
+            let _ = writeln!(out, "\nWhat usually {what} it: {advice}");
+        }
     }
 }
 

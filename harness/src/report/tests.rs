@@ -80,6 +80,7 @@ fn anomaly(operations: Vec<u64>, message: &str) -> Anomaly {
         name: "lost".into(),
         operations,
         message: message.into(),
+        cause: "An early answer.".into(),
         mend: "Wait for a majority.".into(),
         details: serde_json::Map::new(),
     }
@@ -220,6 +221,7 @@ fn an_anomaly_is_told_drawn_and_listed() {
     for said in [
         "Where in the run: add 2: 50.0 ms into fault 1 partition (n1 alone); \
          2 final reads: 250 ms after the last fault was healed.",
+        "What usually causes it: The leader acknowledged before",
         "What usually mends it: Acknowledge a write only when a majority has it",
         "p1 · n1 p5 · n1 p6 · n2",
         "add 2 read: no 2 read: no 2",
@@ -299,6 +301,7 @@ fn markdown_says_the_same_as_the_page() {
         "- target: single-leader ack=async",
         "| lost-writes | ✗ violated | 1 acknowledged write lost | 62 acknowledged writes | yes |",
         "- **lost**: Element 2 of s was lost",
+        "What usually causes it: The leader acknowledged",
         "What usually mends it: Acknowledge",
         "| 1 partition | n1 alone | 0.200 s | 0.402 s | proved |",
         "```sh\nschism run --target single-leader --set a='b  c --d' --seed 4711\n```",

@@ -101,6 +101,7 @@ fn hostile_verdict(history: &History) -> Verdict {
     let mut found = anomaly(operations, &hostile("Said"));
     found.name = hostile("Anomaly");
     found.mend = hostile("Mend");
+    found.cause = hostile("Cause");
     found
         .details
         .insert(hostile("Detail"), json!(hostile("Figure")));
