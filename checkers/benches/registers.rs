@@ -2,7 +2,8 @@
 //!
 //! The histories are those that the peers were measured on. For each slot `s < C`: `SplitMix64` with state `seed ^ (s+1)*0x9E3779B97F4A7C15`,
 //! draws in a fixed order; `sparse` has about 0.1 C operations in flight, `dense` about 0.9 C. One thread, in memory: time and bytes
-//! are those of the decision alone, the operations themselves (32 bytes each) apart. A second argument bounds the size.
+//! are those of the decision alone, the operations themselves (32 bytes each) apart. Arguments: `-- dense` takes the rows with this in their names,
+//! `-- 1000000` bounds the growth.
 
 #![allow(
     clippy::disallowed_types,
@@ -200,99 +201,104 @@ fn measure(name: &str, n: u64, shape: Shape, wanted: &str) {
         other => format!("WRONG: {other:?}"),
     };
     println!(
-        "{name:<34} {total:>9} ops {:>9.2} ms {:>11.0} ops/s {bytes:>6.0} bytes/op  {answer}; wanted {wanted}",
+        "{name:<27} {total:>9} ops {:>9.2} ms {:>11.0} ops/s {:>6.1} ns/op {bytes:>6.0} bytes/op  {answer}; wanted {wanted}",
         seconds * 1e3,
-        total as f64 / seconds
+        total as f64 / seconds,
+        seconds * 1e9 / total as f64
     );
 }
 
-fn main() {
-    let largest = std::env::args()
-        .find_map(|a| a.parse().ok())
-        .unwrap_or(10_000_000_u64);
-    let base = Shape {
+/// A line of the table: what, how many operations, and the figure to reach.
+type Row = (&'static str, u64, Shape, &'static str);
+
+fn rows(largest: u64) -> Vec<Row> {
+    let reg = Shape {
         kind: Kind::Reg,
         clients: 20,
         think: SPARSE,
         keys: 1,
         info: false,
     };
-    for clients in [5, 20, 50] {
-        measure(
-            &format!("sparse reg, C {clients}"),
-            10_000,
-            Shape { clients, ..base },
-            "1 ms",
-        );
-        measure(
-            &format!("sparse reg, C {clients}"),
-            100_000,
-            Shape { clients, ..base },
-            "4 ms, 32 bytes/op",
-        );
-    }
-    for info in [false, true] {
-        let name = if info {
-            "sparse reg, C 20, info"
-        } else {
-            "sparse reg, C 20"
-        };
-        measure(name, 1_000_000, Shape { info, ..base }, "100 ms");
-    }
-    measure("sparse reg, C 20", largest, base, "10 million ops/s");
-    for clients in [20, 50] {
-        measure(
-            &format!("dense reg, C {clients}"),
-            1_000,
-            Shape {
-                clients,
-                think: DENSE,
-                ..base
-            },
-            "1 ms",
-        );
-    }
     let cas = Shape {
         kind: Kind::Cas5,
-        ..base
+        ..reg
     };
-    for clients in [5, 20] {
-        measure(
-            &format!("sparse cas5, C {clients}"),
+    let clients = |shape: Shape, clients: u64| Shape { clients, ..shape };
+    let dense = |shape: Shape| Shape {
+        think: DENSE,
+        ..shape
+    };
+    let keys = |shape: Shape| Shape { keys: 100, ..shape };
+    let info = Shape { info: true, ..reg };
+    let mut rows = vec![
+        ("sparse reg, C 5", 10_000, clients(reg, 5), "1 ms"),
+        ("sparse reg, C 20", 10_000, reg, "1 ms"),
+        ("sparse reg, C 50", 10_000, clients(reg, 50), "1 ms"),
+        (
+            "sparse reg, C 5",
             100_000,
-            Shape { clients, ..cas },
+            clients(reg, 5),
+            "4 ms, 32 bytes/op",
+        ),
+        ("sparse reg, C 20", 100_000, reg, "4 ms, 32 bytes/op"),
+        (
+            "sparse reg, C 50",
+            100_000,
+            clients(reg, 50),
+            "4 ms, 32 bytes/op",
+        ),
+        ("sparse reg, C 20", 1_000_000, reg, "100 ms"),
+        ("sparse reg, C 20, info", 1_000_000, info, "100 ms"),
+        ("dense reg, C 20", 1_000, dense(reg), "1 ms"),
+        ("dense reg, C 50", 1_000, dense(clients(reg, 50)), "1 ms"),
+        (
+            "sparse cas5, C 5",
+            100_000,
+            clients(cas, 5),
             "30 ms, 300 bytes/op",
-        );
+        ),
+        ("sparse cas5, C 20", 100_000, cas, "30 ms, 300 bytes/op"),
+        ("dense cas5, C 20", 10_000, dense(cas), "100 ms"),
+        (
+            "dense cas5, C 50",
+            10_000,
+            dense(clients(cas, 50)),
+            "an answer or unknown",
+        ),
+        (
+            "sparse reg, C 20, 100 keys",
+            100_000,
+            keys(reg),
+            "20 million ops/s",
+        ),
+        (
+            "sparse cas5, C 20, 100 keys",
+            100_000,
+            keys(cas),
+            "5.5 million ops/s",
+        ),
+    ];
+    let sizes = [10_000, 100_000, 1_000_000, 10_000_000];
+    for (name, shape) in [
+        ("growth: sparse reg, C 20", reg),
+        ("growth: sparse cas5, C 20", cas),
+    ] {
+        let sizes = sizes.into_iter().filter(|n| *n <= largest);
+        rows.extend(sizes.map(|n| (name, n, shape, "no growth in ns and bytes an operation")));
     }
-    measure(
-        "dense cas5, C 20",
-        10_000,
-        Shape {
-            think: DENSE,
-            ..cas
-        },
-        "100 ms",
-    );
-    measure(
-        "dense cas5, C 50",
-        10_000,
-        Shape {
-            clients: 50,
-            think: DENSE,
-            ..cas
-        },
-        "an answer or unknown",
-    );
-    measure(
-        "sparse reg, C 20, 100 keys",
-        100_000,
-        Shape { keys: 100, ..base },
-        "20 million ops/s",
-    );
-    measure(
-        "sparse cas5, C 20, 100 keys",
-        100_000,
-        Shape { keys: 100, ..cas },
-        "5.5 million ops/s",
-    );
+    rows
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with('-'))
+        .collect();
+    let largest = arguments.iter().find_map(|a| a.parse().ok());
+    let named = arguments.iter().find(|a| a.parse::<u64>().is_err());
+    for (name, n, shape, wanted) in rows(largest.unwrap_or(10_000_000)) {
+        if named.is_none_or(|part| name.contains(part.as_str())) {
+            measure(name, n, shape, wanted);
+        }
+    }
 }

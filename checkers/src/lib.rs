@@ -19,6 +19,7 @@
 //! ```
 
 mod add_wins;
+mod atomicity;
 mod budget;
 mod closure;
 mod cycles;

@@ -62,6 +62,8 @@ struct Search<'o> {
     hash: u128,
     /// Taken so far, in order.
     order: Vec<usize>,
+    /// The operations that may come next, as [`Self::look`] found them last.
+    open: Vec<usize>,
     /// The first open operation of the state that came furthest.
     furthest: (usize, usize),
 }
@@ -71,8 +73,8 @@ struct Choice {
     /// How many were taken before.
     length: usize,
     value: Val,
-    /// What else to try, the most promising last.
-    moves: Vec<Move>,
+    /// Where what else there is to try begins on the stack of moves, the most promising last.
+    moves: usize,
 }
 
 /// One operation to take.
@@ -116,6 +118,7 @@ impl<'o> Search<'o> {
             value: ABSENT,
             hash: 0,
             order: Vec::with_capacity(n),
+            open: Vec::new(),
             furthest: (0, 0),
         }
     }
@@ -123,6 +126,7 @@ impl<'o> Search<'o> {
     fn run(mut self, budget: &Budget<'_>) -> Found {
         let mut seen: FixedMap<u128, ()> = FixedMap::new();
         let mut choices: Vec<Choice> = Vec::new();
+        let mut moves: Vec<Move> = Vec::new();
         let mut steps = 0_u64;
         loop {
             self.take_observers();
@@ -141,23 +145,29 @@ impl<'o> Search<'o> {
                     return Found::OutOf("memory", self.furthest.1);
                 }
             }
-            if seen.insert(self.state(), ()).is_none() {
-                let moves = self.moves();
-                choices.push(Choice {
-                    length: self.order.len(),
-                    value: self.value,
-                    moves,
-                });
+            let from = moves.len();
+            self.moves(&mut moves);
+            // A state with one way on costs one step more when it is met again, unless there are many in a row.
+            let remembered = moves.len() - from > 1 || self.order.len().is_multiple_of(8);
+            if remembered && seen.insert(self.state(), ()).is_some() {
+                moves.truncate(from);
             }
+            choices.push(Choice {
+                length: self.order.len(),
+                value: self.value,
+                moves: from,
+            });
             // Back to the last point that has something left to try.
             let next = loop {
-                let Some(choice) = choices.last_mut() else {
+                let Some(choice) = choices.last() else {
                     return Found::Nothing;
                 };
-                if let Some(next) = choice.moves.pop() {
+                if moves.len() > choice.moves {
                     let (length, value) = (choice.length, choice.value);
                     self.back_to(length, value);
-                    break next;
+                    break moves
+                        .pop()
+                        .expect("there is one more than before the choice");
                 }
                 choices.pop();
             };
@@ -169,27 +179,29 @@ impl<'o> Search<'o> {
         self.hash ^ spread(u64::from(self.value) | 1 << 63)
     }
 
-    /// The open operations that may come next: none that has to come first is open.
-    fn open(&self) -> Vec<usize> {
-        let mut open = Vec::new();
+    /// Looks for the open operations that may come next: none that has to come first is open. The least deadline of them.
+    fn look(&mut self) -> Time {
+        self.open.clear();
         let mut least = Time::INFINITY;
         let mut at = self.next[self.ops.len()];
         while at != self.ops.len() && self.ops[at].start <= least {
             least = least.min(self.deadline[at]);
-            open.push(at);
+            self.open.push(at);
             at = self.next[at];
         }
         // Those before the least end was known may have begun after it.
-        open.retain(|i| self.ops[*i].start <= least);
-        open
+        let ops = self.ops;
+        self.open.retain(|i| ops[*i].start <= least);
+        least
     }
 
     /// Takes every observer that the present value allows, until none is left.
     fn take_observers(&mut self) {
         loop {
-            let open = self.open();
+            self.look();
             let before = self.order.len();
-            for i in open {
+            for at in 0..self.open.len() {
+                let i = self.open[at];
                 let allowed = match self.ops[i].action {
                     Action::Read(v) => v == self.value,
                     Action::Refused(v) => v != self.value,
@@ -205,21 +217,15 @@ impl<'o> Search<'o> {
         }
     }
 
-    /// What may be done now, the most promising last.
-    fn moves(&self) -> Vec<Move> {
-        let open = self.open();
-        let least = open
-            .iter()
-            .map(|i| self.deadline[*i])
-            .min()
-            .unwrap_or(Time::INFINITY);
-        let blocked = open
-            .iter()
-            .any(|i| matches!(self.ops[*i].action, Action::Refused(_)));
-        let mut moves = Vec::new();
+    /// Puts what may be done now onto the stack, the most promising last.
+    fn moves(&mut self, moves: &mut Vec<Move>) {
+        let from = moves.len();
+        let least = self.look();
+        let is_refused = |i: &usize| matches!(self.ops[*i].action, Action::Refused(_));
+        let blocked = self.open.iter().any(is_refused);
         let mut junk: Option<usize> = None;
         let mut reserved = false;
-        for &i in &open {
+        for &i in &self.open {
             match self.ops[i].action {
                 Action::Write(v) if self.unwanted(i) && self.refused[v as usize] == 0 => {
                     reserved |= !self.deadline[i].is_infinite() && self.reserved(i);
@@ -245,8 +251,7 @@ impl<'o> Search<'o> {
             moves.push(Move { op, hides: true });
         }
         // The one whose deadline comes first is tried first.
-        moves.sort_by_key(|m| std::cmp::Reverse((self.deadline[m.op], m.op)));
-        moves
+        moves[from..].sort_by_key(|m| std::cmp::Reverse((self.deadline[m.op], m.op)));
     }
 
     /// Whether nobody who is still to come needs the value of this write.
@@ -273,16 +278,17 @@ impl<'o> Search<'o> {
 
     fn perform(&mut self, next: Move) {
         if next.hides {
-            let hidden: Vec<usize> = self
-                .open()
-                .into_iter()
-                .filter(|&i| i != next.op && !self.deadline[i].is_infinite())
-                .filter(|&i| matches!(self.ops[i].action, Action::Write(_)) && self.unwanted(i))
-                .filter(|&i| !self.reserved(i))
-                .collect();
-            for i in hidden {
-                self.take(i);
-            }
+            self.look();
+            let mut hidden = std::mem::take(&mut self.open);
+            hidden.retain(|&i| {
+                i != next.op
+                    && !self.deadline[i].is_infinite()
+                    && matches!(self.ops[i].action, Action::Write(_))
+                    && self.unwanted(i)
+                    && !self.reserved(i)
+            });
+            hidden.iter().for_each(|i| self.take(*i));
+            self.open = hidden;
         }
         self.take(next.op);
     }

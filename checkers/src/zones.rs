@@ -79,13 +79,13 @@ struct Cluster {
     /// Latest start, with who starts then.
     start: Edge,
     starter: u32,
-    /// Whether it surely happened: acknowledged, or seen.
-    happened: bool,
 }
 
 struct Clusters<'o> {
     ops: &'o [RegisterOp],
     of: Vec<Cluster>,
+    /// Whether each surely happened: acknowledged, or seen.
+    happened: Vec<bool>,
     /// Whether there is any compare-and-set that may have happened.
     chained: bool,
     refused: usize,
@@ -96,9 +96,7 @@ struct Clusters<'o> {
 struct Block {
     head: Val,
     finish: Edge,
-    finisher: u32,
     start: Edge,
-    starter: u32,
 }
 
 impl<'o> Clusters<'o> {
@@ -110,15 +108,16 @@ impl<'o> Clusters<'o> {
             finisher: NONE,
             start: Edge::BEFORE,
             starter: NONE,
-            happened: false,
         };
+        let values = values.max(1);
         let mut clusters = Self {
             ops,
-            of: vec![nobody; values.max(1)],
+            of: vec![nobody; values],
+            happened: vec![false; values],
             chained: false,
             refused: 0,
         };
-        clusters.of[ABSENT as usize].happened = true;
+        clusters.happened[ABSENT as usize] = true;
         for (place, op) in (0..).zip(ops) {
             if let Some(v) = op.action.writes() {
                 let cluster = &mut clusters.of[v as usize];
@@ -126,26 +125,24 @@ impl<'o> Clusters<'o> {
                     return None;
                 }
                 cluster.writer = place;
-                cluster.happened |= op.certain();
+                cluster.join(op, place);
+                clusters.happened[v as usize] |= op.certain();
             }
-            clusters.chained |= matches!(op.action, Action::Cas(..));
             match op.action {
-                Action::Read(v) => clusters.of[v as usize].happened = true,
-                Action::Cas(v, _) if op.certain() => clusters.of[v as usize].happened = true,
+                Action::Read(v) => {
+                    clusters.of[v as usize].join(op, place);
+                    clusters.happened[v as usize] = true;
+                }
+                Action::Cas(v, _) => {
+                    clusters.chained = true;
+                    clusters.happened[v as usize] |= op.certain();
+                }
                 Action::Refused(_) => clusters.refused += 1,
-                _ => {}
+                Action::Write(_) => {}
             }
         }
         if clusters.chained {
             clusters.spread_happened();
-        }
-        for (place, op) in (0..).zip(ops) {
-            let member = match op.action {
-                Action::Read(v) => v,
-                Action::Write(v) | Action::Cas(_, v) if clusters.of[v as usize].happened => v,
-                _ => continue,
-            };
-            clusters.of[member as usize].join(op, place);
         }
         Some(clusters)
     }
@@ -153,11 +150,11 @@ impl<'o> Clusters<'o> {
     /// What a compare-and-set that happened has found, happened too.
     fn spread_happened(&mut self) {
         let mut work: Vec<Val> = (0..self.of.len() as Val)
-            .filter(|v| self.of[*v as usize].happened)
+            .filter(|v| self.happened[*v as usize])
             .collect();
         while let Some(v) = work.pop() {
             if let Some(old) = self.found(v)
-                && !std::mem::replace(&mut self.of[old as usize].happened, true)
+                && !std::mem::replace(&mut self.happened[old as usize], true)
             {
                 work.push(old);
             }
@@ -174,21 +171,20 @@ impl<'o> Clusters<'o> {
 
     /// A value that was seen and that nobody wrote, or a read that ended before its write began.
     fn impossible(&self) -> Option<Vec<u32>> {
-        let without =
-            |(v, c): &(usize, &Cluster)| *v != ABSENT as usize && c.happened && c.writer == NONE;
-        if let Some((v, cluster)) = self.of.iter().enumerate().find(without) {
-            let seer = (0..)
-                .zip(self.ops)
-                .find(|(_, op)| op.action.needs() == Some(v as Val) && self.counts(op));
-            return Some(vec![seer.map_or(cluster.finisher, |(place, _)| place)]);
+        let written = (1..).zip(self.of.iter().zip(&self.happened).skip(1));
+        for (v, (cluster, happened)) in written {
+            if cluster.writer == NONE {
+                if *happened {
+                    let seer = (0..)
+                        .zip(self.ops)
+                        .find(|(_, op)| op.action.needs() == Some(v) && self.counts(op));
+                    return Some(vec![seer.map_or(cluster.finisher, |(place, _)| place)]);
+                }
+            } else if cluster.finish < Edge::at(self.ops[cluster.writer as usize].start) {
+                return Some(vec![cluster.writer, cluster.finisher]);
+            }
         }
-        let early = |c: &&Cluster| {
-            c.writer != NONE && c.finish < Edge::at(self.ops[c.writer as usize].start)
-        };
-        self.of
-            .iter()
-            .find(early)
-            .map(|c| vec![c.writer, c.finisher])
+        None
     }
 
     /// Whether an operation surely happened.
@@ -197,12 +193,12 @@ impl<'o> Clusters<'o> {
             || op
                 .action
                 .writes()
-                .is_some_and(|v| self.of[v as usize].happened)
+                .is_some_and(|v| self.happened[v as usize])
     }
 
     /// The chains; an error is what contradicts itself inside one.
     fn blocks(&self) -> Result<Vec<Block>, Vec<u32>> {
-        let happened = (0..self.of.len() as Val).filter(|v| self.of[*v as usize].happened);
+        let happened = (0..self.of.len() as Val).filter(|v| self.happened[*v as usize]);
         if !self.chained {
             let mut blocks = Vec::with_capacity(happened.clone().count());
             blocks.extend(happened.map(|v| self.block(v)));
@@ -229,7 +225,7 @@ impl<'o> Clusters<'o> {
     /// For each value, the one that a compare-and-set from it put there; an error names two that did so.
     fn successors(&self) -> Result<Vec<Val>, Vec<u32>> {
         let mut next = vec![ABSENT; self.of.len()];
-        for v in (1..self.of.len() as Val).filter(|v| self.of[*v as usize].happened) {
+        for v in (1..self.of.len() as Val).filter(|v| self.happened[*v as usize]) {
             let Some(old) = self.found(v) else { continue };
             let taken = std::mem::replace(&mut next[old as usize], v);
             if taken != ABSENT {
@@ -252,49 +248,35 @@ impl<'o> Clusters<'o> {
         }
         let last = values.len() - 1;
         let mut block = self.block(values[last]);
+        let mut finisher = self.of[values[last] as usize].finisher;
         for v in values[..last].iter().rev() {
             let cluster = self.block(*v);
             if cluster.start > block.finish {
                 let mut between: Vec<u32> =
                     values.iter().map(|v| self.of[*v as usize].writer).collect();
-                between.extend([cluster.starter, block.finisher]);
+                between.extend([self.of[*v as usize].starter, finisher]);
                 return Err(between);
             }
-            block.head = *v;
             if cluster.finish < block.finish {
-                (block.finish, block.finisher) = (cluster.finish, cluster.finisher);
+                finisher = self.of[*v as usize].finisher;
             }
-            if cluster.start > block.start {
-                (block.start, block.starter) = (cluster.start, cluster.starter);
-            }
+            block = Block {
+                head: *v,
+                finish: block.finish.min(cluster.finish),
+                start: block.start.max(cluster.start),
+            };
         }
         Ok((block, values.len()))
     }
 
     /// A cluster as a chain of one.
     fn block(&self, head: Val) -> Block {
-        let Cluster {
+        let Cluster { finish, start, .. } = self.of[head as usize];
+        let finish = if head == ABSENT { Edge::BEFORE } else { finish };
+        Block {
+            head,
             finish,
-            finisher,
             start,
-            starter,
-            ..
-        } = self.of[head as usize];
-        match head {
-            ABSENT => Block {
-                head,
-                finish: Edge::BEFORE,
-                finisher: NONE,
-                start,
-                starter,
-            },
-            _ => Block {
-                head,
-                finish,
-                finisher,
-                start,
-                starter,
-            },
         }
     }
 
@@ -308,8 +290,8 @@ impl<'o> Clusters<'o> {
                 at = next[at as usize];
             }
         }
-        let first = (1..self.of.len() as Val)
-            .find(|v| !reached[*v as usize] && self.of[*v as usize].happened);
+        let first =
+            (1..self.of.len() as Val).find(|v| !reached[*v as usize] && self.happened[*v as usize]);
         let mut around = Vec::new();
         let mut at = first;
         while let Some(v) = at {
@@ -321,8 +303,26 @@ impl<'o> Clusters<'o> {
 
     /// The operations that show that two blocks must both come first: the witnesses, and what links them to their values.
     fn conflict(&self, a: &Block, b: &Block) -> Vec<usize> {
-        let witnesses = [a.finisher, a.starter, b.finisher, b.starter];
-        self.with_writers(witnesses.into_iter().filter(|w| *w != NONE).collect())
+        let next = if self.chained {
+            self.successors().unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let mut witnesses = Vec::new();
+        for block in [a, b] {
+            let mut at = Some(block.head);
+            while let Some(v) = at {
+                let cluster = &self.of[v as usize];
+                if cluster.finish == block.finish && v != ABSENT {
+                    witnesses.push(cluster.finisher);
+                }
+                if cluster.start == block.start {
+                    witnesses.push(cluster.starter);
+                }
+                at = next.get(v as usize).copied().filter(|v| *v != ABSENT);
+            }
+        }
+        self.with_writers(witnesses)
     }
 
     /// Whether every refused compare-and-set finds a moment in this order at which its value was not there.
@@ -419,7 +419,7 @@ fn conflict(blocks: &mut [Block]) -> Option<(Block, Block)> {
         let before = if b.start > b.finish {
             rank
         } else {
-            blocks[..rank].partition_point(|a| a.finish < b.start)
+            finished_before(&blocks[..rank], b.start)
         };
         if let Some(a) = before
             .checked_sub(1)
@@ -434,6 +434,20 @@ fn conflict(blocks: &mut [Block]) -> Option<(Block, Block)> {
         greatest.push(best.copied().unwrap_or(rank as u32));
     }
     None
+}
+
+/// How many of these, sorted by finish, finish before: near the end, as a rule.
+fn finished_before(blocks: &[Block], start: Edge) -> usize {
+    let (mut from, mut step) = (blocks.len(), 1);
+    while from > 0 && blocks[from - 1].finish >= start {
+        let back = from.saturating_sub(step);
+        if blocks[back].finish < start {
+            return back + blocks[back..from].partition_point(|a| a.finish < start);
+        }
+        from = back;
+        step *= 2;
+    }
+    from
 }
 
 /// Moves that one block may cost, on average, before it is no longer called nearly sorted.

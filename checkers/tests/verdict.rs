@@ -343,6 +343,7 @@ fn the_document_has_the_promised_fields() {
     assert!(
         anomaly["operations"].is_array()
             && anomaly["message"].is_string()
+            && anomaly["cause"].is_string()
             && anomaly["mend"].is_string()
     );
     assert!(
@@ -350,6 +351,34 @@ fn the_document_has_the_promised_fields() {
             .as_str()
             .is_some_and(|why| why.contains("cas"))
     );
+}
+
+/// The read of 1 is two versions behind; where a value is written twice there are bounds only.
+#[test]
+fn stale_reads_say_how_far_the_register_is_from_atomic() {
+    let writes = "0: write x 1 @0..1; 0: write x 2 @2..3; 0: write x 3 @4..5; 1: read x 1 @7..8";
+    let details = |text: &str| {
+        let verdict = verdict(&history(&[text]), None, &[]);
+        let details = verdict.properties["stale-reads"].details.clone();
+        serde_json::Value::Object(details)
+    };
+    let whole = details(writes);
+    assert_eq!(whole["k"], 3, "{whole}");
+    assert_eq!(
+        whole["delta_ms"], 4.0,
+        "it must begin by the end of the write of 2: {whole}"
+    );
+    assert_eq!(whole["versions_behind"]["max"], 2, "{whole}");
+    let again = details(&format!("{writes}; 0: write x 3 @9..10"));
+    assert_eq!(
+        (&again["k"], &again["k_max"]),
+        (&serde_json::Value::Null, &serde_json::Value::Null),
+        "{again}"
+    );
+    assert_eq!(again["k_min"], 3, "{again}");
+    assert_eq!(again["delta_ms_min"], 4.0, "{again}");
+    let fresh = details("0: write x 1 @0..1; 1: read x 1 @2..3");
+    assert_eq!((&fresh["k"], &fresh["delta_ms"]), (&1.into(), &0.0.into()));
 }
 
 #[test]

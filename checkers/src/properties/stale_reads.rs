@@ -4,9 +4,11 @@
 //! and the read stand in this order in every explanation. A has surely taken effect by the earliest finish of its own write and of the reads
 //! that returned it (the zone of Gibbons and Korach 1997), so a fresh read is never blamed for another read's
 //! staleness. Both figures are lower bounds: versions are the acknowledged writes that lie wholly between; milliseconds
-//! count from the earliest such acknowledgement to the read's start. A read that overlaps its write, or returns what nobody wrote, is
+//! count from the earliest such acknowledgement to the read's start. The least k and the least delta of the whole are in the details, exact or as
+//! bounds ([`crate::atomicity`]). A read that overlaps its write, or returns what nobody wrote, is
 //! for `linearizable` to judge.
 
+use crate::atomicity::{Distance, distance};
 use crate::findings::{Advice, Findings, anomaly};
 use crate::intern::{ABSENT, Val};
 use crate::register::{Action, Register, RegisterOp};
@@ -40,6 +42,7 @@ impl Property for StaleReads {
     fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
         let mut stale = Vec::new();
+        let mut whole = Whole::default();
         for keyed in history.keys_of(Shape::Register) {
             let register = Register::new(history, keyed);
             if let Some(why) = &register.strange {
@@ -47,6 +50,7 @@ impl Property for StaleReads {
             }
             let found = Found::new(&register);
             findings.checked(found.reads);
+            whole.join(&register, &found);
             if let Some(read) = found.unexplained {
                 findings.doubt(|| {
                     format!(
@@ -60,11 +64,63 @@ impl Property for StaleReads {
         // The stalest first: they tell the most.
         stale.sort_by_key(|(_, s)| (std::cmp::Reverse(s.behind_ns()), s.read.place));
         distribution(&stale, &mut findings);
+        whole.said(&mut findings);
         for (keyed, s) in &stale {
             findings.violate(|| said(history, keyed, s));
         }
         findings.result()
     }
+}
+
+/// How far the registers together are from atomic: each figure is that of the worst of them.
+#[derive(Default)]
+struct Whole {
+    k_min: usize,
+    k_max: usize,
+    delta_ns_min: u64,
+    /// A register for which there are lower bounds only.
+    open: bool,
+}
+
+impl Whole {
+    fn join(&mut self, register: &Register<'_>, found: &Found) {
+        let of_reads = || {
+            let versions = found.stale.iter().map(|s| s.versions).max();
+            let behind = found.stale.iter().map(Stale::behind_ns).max();
+            Distance {
+                k: (1 + versions.unwrap_or(0), usize::MAX),
+                delta_ns: behind.unwrap_or(0),
+            }
+        };
+        let known = distance(&register.ops, register.values.len());
+        self.open |= known.is_none();
+        let Distance { k, delta_ns } = known.unwrap_or_else(of_reads);
+        self.k_min = self.k_min.max(k.0);
+        self.k_max = self.k_max.max(k.1);
+        self.delta_ns_min = self.delta_ns_min.max(delta_ns);
+    }
+
+    fn said(&self, findings: &mut Findings) {
+        if self.k_min == self.k_max {
+            findings.detail("k", self.k_min);
+        } else {
+            findings.detail("k_min", self.k_min);
+            if !self.open {
+                findings.detail("k_max", self.k_max);
+            }
+        }
+        let delta = if self.open {
+            "delta_ms_min"
+        } else {
+            "delta_ms"
+        };
+        findings.detail(delta, ms(self.delta_ns_min));
+    }
+}
+
+/// Milliseconds, to the microsecond.
+fn ms(ns: u64) -> f64 {
+    (ns as f64 / 1e3).round() / 1e3
 }
 
 /// A stale read, the write whose value it returned (none for the initial value), and the earliest acknowledged one that had replaced it.
@@ -270,10 +326,7 @@ fn said(history: &Prepared<'_>, keyed: &Keyed<'_>, stale: &Stale) -> crate::verd
     anomaly("stale-read", operations, message, &ADVICE)
         .with("key", key)
         .with("versions_behind_min", stale.versions)
-        .with(
-            "behind_ms_min",
-            (stale.behind_ns() as f64 / 1e6 * 1e3).round() / 1e3,
-        )
+        .with("behind_ms_min", ms(stale.behind_ns()))
 }
 
 /// How stale, over all stale reads: median, 95th percentile and maximum.
@@ -282,10 +335,7 @@ fn distribution(stale: &[(&Keyed<'_>, Stale)], findings: &mut Findings) {
         return;
     }
     let mut versions: Vec<usize> = stale.iter().map(|(_, s)| s.versions).collect();
-    let mut ms: Vec<f64> = stale
-        .iter()
-        .map(|(_, s)| (s.behind_ns() as f64 / 1e3).round() / 1e3)
-        .collect();
+    let mut ms: Vec<f64> = stale.iter().map(|(_, s)| ms(s.behind_ns())).collect();
     versions.sort_unstable();
     ms.sort_by(f64::total_cmp);
     let at = |q: usize| (stale.len() - 1) * q / 100;
