@@ -10,7 +10,7 @@ CASES ?= 1000000
 RUN_PACKAGES := gcc libc6-dev iproute2 iptables
 TEST_PACKAGES := libfaketime
 
-.PHONY: help run test lint bench fuzz clean build packages test-packages toolchain
+.PHONY: help run test lint bench fuzz oracle clean build packages test-packages toolchain
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-8s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ bench: build ## Speed of the harness and of the checkers, with the limits that t
 
 fuzz: toolchain ## Throw random bytes and random histories at the readers; CASES=N for each property
 	PROPTEST_CASES=$(CASES) $(CARGO) test --release --locked --package schism-history --test fuzz -- --nocapture
+
+oracle: toolchain ## Hold every property against its definition on CASES=100000 random histories each
+	SCHISM_ORACLE_CASES=$(if $(filter command line,$(origin CASES)),$(CASES),100000) $(CARGO) test --release --locked --package schism-checkers
 
 clean: ## Remove what was built, and every run under results/
 	$(CARGO) clean

@@ -287,7 +287,9 @@ impl<'o> Search<'o> {
                     && self.unwanted(i)
                     && !self.reserved(i)
             });
-            hidden.iter().for_each(|i| self.take(*i));
+            for i in &hidden {
+                self.take(*i);
+            }
             self.open = hidden;
         }
         self.take(next.op);
