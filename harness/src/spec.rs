@@ -2,7 +2,7 @@
 //!
 //! A run's folder holds it with every default filled in, the seed first, so that it can be run again as it was.
 
-use crate::nemesis;
+use crate::nemesis::{self, Witness};
 use anyhow::{Context, Result, bail};
 use schism_targets::registry::{Options, Target};
 use schism_workloads::Workload;
@@ -44,6 +44,9 @@ pub struct Spec {
     pub recovery_limit: Duration,
     /// Properties that decide the verdict; empty means those that the workload claims.
     pub properties: Vec<String>,
+    /// How long clients go on after the last fault of a written schedule is healed; without it, until `time-limit`.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub end_after: Option<Duration>,
     /// The target's options; numbers and booleans may stand without quotes.
     #[serde(deserialize_with = "scalars")]
     pub options: Options,
@@ -71,11 +74,17 @@ pub struct PlannedFault {
     /// When, since the clients began.
     #[serde(with = "humantime_serde")]
     pub at: Duration,
-    /// For how long.
+    /// For how long, at most.
     #[serde(rename = "for", with = "humantime_serde")]
     pub lasts: Duration,
     /// The family, or `family:shape`.
     pub fault: String,
+    /// It comes only when the fault before it has shown these, or when it has waited for as long as it may last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<Witness>,
+    /// It is healed as soon as it has shown these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub until: Vec<Witness>,
 }
 
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -105,6 +114,7 @@ impl Default for Spec {
             fault_interval: Duration::from_secs(5),
             recovery_limit: Duration::from_secs(15),
             properties: Vec::new(),
+            end_after: None,
             options: Options::new(),
             workload_options: Options::new(),
             faults: Vec::new(),
@@ -222,6 +232,14 @@ impl Spec {
             .chain(self.faults.iter().map(|f| &f.fault))
         {
             nemesis::Kind::parse(fault, self.nodes)?;
+        }
+        if self.end_after.is_some() && self.faults.is_empty() {
+            bail!("end-after ends the run after the last of the `faults`, and there are none");
+        }
+        if self.faults.first().is_some_and(|f| !f.when.is_empty()) {
+            bail!(
+                "the first of the `faults` has none before it, so it has nothing to wait for: leave its `when` out"
+            );
         }
         if let Some(late) = self.faults.iter().find(|f| f.at >= self.time_limit) {
             bail!(

@@ -51,9 +51,14 @@ impl Watcher {
         all
     }
 
-    /// Who leads, as the nodes say.
-    pub async fn leader(&self) -> Option<usize> {
-        self.target.leader(&self.statuses().await)
+    /// Who leads, and which followers are in sync with it, as the nodes say.
+    pub async fn leadership(&self) -> (Option<usize>, Vec<usize>) {
+        let statuses = self.statuses().await;
+        let leader = self.target.leader(&statuses);
+        let status = leader.and_then(|leader| statuses[leader].as_ref());
+        let in_sync = status.map_or(&[][..], |s| &s.in_sync);
+        let place = |name: &String| self.nodes.iter().position(|n| n.name == *name);
+        (leader, in_sync.iter().filter_map(place).collect())
     }
 
     /// Waits for the target's own word that all is well. An error is why it was not, when time ran out.

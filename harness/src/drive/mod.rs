@@ -245,7 +245,7 @@ impl Driver<'_> {
             .collect();
         let mut tick = tokio::time::interval(progress::TICK);
         let outcome = {
-            let faults = nemesis.carry_out(schedule, begun);
+            let faults = nemesis.carry_out(schedule, begun, self.spec.spec.end_after);
             tokio::pin!(faults);
             let end = tokio::time::sleep_until((begun + self.spec.spec.time_limit).into());
             tokio::pin!(end);

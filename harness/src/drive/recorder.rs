@@ -3,10 +3,12 @@
 //! Time is taken under the lock that gives the index, so the file's order is the clock's order. A thread of its own turns events
 //! into JSON and flushes often: when the controller is killed, all but the last moments are on disk.
 
+use crate::nemesis::Watch;
 use anyhow::{Context, Result};
 use schism_history::{Event, EventKind, Process, Time, jsonl};
 use schism_workloads::Invocation;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -30,6 +32,7 @@ struct State {
     next: u64,
     events: Vec<Event>,
     plans: Vec<Value>,
+    watches: BTreeMap<u64, Watch>,
     closed: bool,
     broken: Option<String>,
 }
@@ -105,7 +108,20 @@ impl Recorder {
         event.index = state.next;
         event.time = self.now();
         state.next += 1;
+        for watch in state.watches.values_mut() {
+            watch.observe(&event);
+        }
         state.events.push(event);
+    }
+
+    /// From now on it is watched what clients see of this fault.
+    pub fn watch(&self, fault: u64, watch: Watch) {
+        self.lock().watches.insert(fault, watch);
+    }
+
+    /// What clients have seen of a fault so far.
+    pub fn watched(&self, fault: u64) -> Watch {
+        self.lock().watches.get(&fault).cloned().unwrap_or_default()
     }
 
     /// Takes what the nemesis or the driver did.
@@ -139,6 +155,8 @@ impl Recorder {
             "fault": fault.id,
             "f": fault.family,
             "shape": fault.shape,
+            "when": fault.when,
+            "enough": fault.enough,
         });
         self.lock().plans.push(line);
     }

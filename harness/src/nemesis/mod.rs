@@ -9,11 +9,13 @@ mod run;
 mod schedule;
 mod select;
 mod states;
+mod witness;
 mod world;
 
 pub use families::families;
 pub use run::Nemesis;
 pub use schedule::{Planned, plan};
+pub use witness::{Watch, Witness};
 pub use world::World;
 
 use crate::network::Proof;
@@ -31,6 +33,8 @@ pub struct Shape {
     pub nodes_min: usize,
     /// What it does.
     pub help: &'static str,
+    /// Whether chance may choose it: not, if it only makes sense beside another fault or in one configuration.
+    pub drawn: bool,
 }
 
 /// What is known of the cluster when a fault is aimed.
@@ -40,6 +44,10 @@ pub struct View {
     pub names: Vec<String>,
     /// Who leads, as the nodes themselves say.
     pub leader: Option<usize>,
+    /// The followers that are in sync with it, as it says itself.
+    pub in_sync: Vec<usize>,
+    /// Nodes that a partition isolates.
+    pub isolated: BTreeSet<usize>,
     /// Nodes that a fault has killed or paused: a drawn fault spares them, as long as there are others.
     pub held: BTreeSet<usize>,
 }
@@ -64,6 +72,8 @@ pub trait Fault: Send {
     fn what(&self) -> String;
     /// What it does, for the history.
     fn value(&self, world: &World) -> Map<String, Value>;
+    /// The nodes that it hits: killed, paused, or the isolated side of a partition.
+    fn nodes(&self) -> &[usize];
     /// Makes it so.
     fn inject(&self, id: u64, world: &mut World) -> Result<()>;
     /// Looks whether it is so.

@@ -2,7 +2,7 @@
 
 use super::schedule::aim_stream;
 use super::select::AllHeld;
-use super::{Fault, Planned, View, World, families};
+use super::{Fault, Planned, View, Watch, Witness, World, families};
 use crate::drive::Recorder;
 use crate::network::Proof;
 use crate::status::Watcher;
@@ -29,12 +29,20 @@ const AIM_AGAIN: Duration = Duration::from_millis(50);
 /// How often it is looked whether a node has ended by itself.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// How often it is looked whether a fault has shown enough.
+const WATCH_EVERY: Duration = Duration::from_millis(10);
+
 /// What is next for a fault. At one moment heals come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Heal,
+    /// Heal it if it has shown enough.
+    Look,
     Inject,
 }
+
+/// What is to be done when, for which fault of the plan.
+type Steps = BTreeSet<(Duration, Step, usize)>;
 
 impl Nemesis {
     /// Over a world without faults.
@@ -49,35 +57,89 @@ impl Nemesis {
         }
     }
 
-    /// Carries out the schedule, whose times count from `begun`, and looks for nodes that end by themselves. Never returns but with an
-    /// error; may be dropped at any await.
-    pub async fn carry_out(&mut self, plan: &[Planned], begun: Instant) -> Result<()> {
-        let mut steps: BTreeSet<(Duration, Step, usize)> = BTreeSet::new();
-        for (i, fault) in plan.iter().enumerate() {
-            steps.extend([(fault.at, Step::Inject, i), (fault.until, Step::Heal, i)]);
-        }
+    /// Carries out the schedule, whose times count from `begun`, and looks for nodes that end by themselves. Ends `end_after` the last heal;
+    /// without that, never but with an error. May be dropped at any await.
+    pub async fn carry_out(
+        &mut self,
+        plan: &[Planned],
+        begun: Instant,
+        end_after: Option<Duration>,
+    ) -> Result<()> {
+        let injections = plan.iter().enumerate();
+        let mut steps: Steps = injections.map(|(i, f)| (f.at, Step::Inject, i)).collect();
         while let Some((at, step, i)) = steps.pop_first() {
             self.look_until(begun + at).await;
             let fault = &plan[i];
             match step {
                 Step::Heal => self.heal(fault.id)?,
-                Step::Inject => match self.aim(fault).await {
-                    Ok((shape, aimed)) => self.inject(fault, &shape, aimed)?,
-                    // Nobody leads now: later, as long as the fault was to last. Other faults come and go meanwhile.
-                    Err(_) if begun.elapsed() + AIM_AGAIN < fault.until => {
-                        steps.insert((begun.elapsed() + AIM_AGAIN, Step::Inject, i));
-                    }
-                    // Times that were drawn may fall where other faults hold every node: no harm is done.
-                    Err(error) if error.is::<AllHeld>() && !fault.written => {
-                        self.skipped(fault, &error);
-                    }
-                    Err(error) => self.never_came(fault, &format!("{error:#}")),
-                },
+                Step::Look if !self.active.contains_key(&fault.id) => {}
+                Step::Look if self.recorder.watched(fault.id).has_seen(&fault.enough) => {
+                    self.heal(fault.id)?;
+                    steps.retain(|(_, _, of)| *of != i);
+                }
+                Step::Look => {
+                    steps.insert((begun.elapsed() + WATCH_EVERY, Step::Look, i));
+                }
+                Step::Inject if self.waits(plan, i, begun.elapsed()) => {
+                    steps.insert((begun.elapsed() + WATCH_EVERY, Step::Inject, i));
+                }
+                Step::Inject => self.come(fault, i, begun, &mut steps).await?,
             }
         }
-        loop {
-            self.look_until(Instant::now() + LOOK_EVERY).await;
+        let end = end_after.map(|after| Instant::now() + after);
+        while end.is_none_or(|end| Instant::now() < end) {
+            let next = Instant::now() + LOOK_EVERY;
+            self.look_until(end.map_or(next, |end| end.min(next))).await;
         }
+        Ok(())
+    }
+
+    /// Whether a fault still waits for what the one before it must show first. It waits no longer than it would last.
+    fn waits(&self, plan: &[Planned], i: usize, now: Duration) -> bool {
+        let fault = &plan[i];
+        let Some(before) = i.checked_sub(1).map(|before| &plan[before]) else {
+            return false;
+        };
+        now < fault.until && !self.recorder.watched(before.id).has_seen(&fault.when)
+    }
+
+    /// Aims and injects a fault, and plans its heal.
+    async fn come(
+        &mut self,
+        fault: &Planned,
+        i: usize,
+        begun: Instant,
+        steps: &mut Steps,
+    ) -> Result<()> {
+        let waited = !fault.when.is_empty();
+        let lasts = fault.until.saturating_sub(fault.at);
+        let last_moment = if waited {
+            fault.until + lasts
+        } else {
+            fault.until
+        };
+        match self.aim(fault).await {
+            Ok((shape, aimed)) => {
+                self.inject(fault, &shape, aimed)?;
+                let until = if waited {
+                    begun.elapsed() + lasts
+                } else {
+                    fault.until
+                };
+                steps.insert((until, Step::Heal, i));
+                if !fault.enough.is_empty() {
+                    steps.insert((begun.elapsed() + WATCH_EVERY, Step::Look, i));
+                }
+            }
+            // Nobody leads now: later, as long as the fault was to last. Other faults come and go meanwhile.
+            Err(_) if begun.elapsed() + AIM_AGAIN < last_moment => {
+                steps.insert((begun.elapsed() + AIM_AGAIN, Step::Inject, i));
+            }
+            // Times that were drawn may fall where other faults hold every node: no harm is done.
+            Err(error) if error.is::<AllHeld>() && !fault.written => self.skipped(fault, &error),
+            Err(error) => self.never_came(fault, &format!("{error:#}")),
+        }
+        Ok(())
     }
 
     /// Waits, and writes down which nodes end meanwhile without being asked to.
@@ -127,14 +189,18 @@ impl Nemesis {
             .find(|f| f.name() == planned.family)
             .context("a planned fault is of a known family")?;
         let mut rng = aim_stream(self.seed, planned.id);
+        // Asking takes as long as a paused node stays silent: only where it matters.
+        let asks = planned.shape.starts_with("leader") || planned.shape == "follower";
+        let (leader, in_sync) = if asks {
+            self.watcher.leadership().await
+        } else {
+            (None, Vec::new())
+        };
         let view = View {
             names: self.watcher.names(),
-            // Asking takes as long as a paused node stays silent: only where it matters.
-            leader: if planned.shape.starts_with("leader") {
-                self.watcher.leader().await
-            } else {
-                None
-            },
+            leader,
+            in_sync,
+            isolated: self.isolated(),
             held: self.world.held(),
         };
         let aimed = family.aim(&planned.shape, &view, &mut rng);
@@ -143,6 +209,17 @@ impl Nemesis {
         } else {
             Ok((planned.shape.clone(), aimed?))
         }
+    }
+
+    fn isolated(&self) -> BTreeSet<usize> {
+        let partitions = self
+            .active
+            .values()
+            .filter(|(p, _)| p.family == "partition");
+        partitions
+            .flat_map(|(_, fault)| fault.nodes())
+            .copied()
+            .collect()
     }
 
     fn inject(&mut self, planned: &Planned, shape: &str, fault: Box<dyn Fault>) -> Result<()> {
@@ -156,6 +233,11 @@ impl Nemesis {
         fault.inject(planned.id, &mut self.world)?;
         let proof = fault.prove(&mut self.world)?;
         self.proof(planned, "effect", requested, &proof);
+        let names = fault
+            .nodes()
+            .iter()
+            .map(|n| self.world.cluster.name(*n).to_owned());
+        self.recorder.watch(planned.id, Watch::new(names));
         self.active.insert(planned.id, (planned.clone(), fault));
         self.tell();
         Ok(())
@@ -203,12 +285,23 @@ impl Nemesis {
             return Ok(());
         };
         let requested = Instant::now();
-        self.event(&planned, "heal", Map::new());
+        self.event(&planned, "heal", self.shown(&planned));
         fault.heal(id, &mut self.world)?;
         let proof = fault.prove_healed(&mut self.world)?;
         self.proof(&planned, "healed", requested, &proof);
         self.tell();
         Ok(())
+    }
+
+    /// What was waited for, each with the operation that showed it, or null.
+    fn shown(&self, planned: &Planned) -> Map<String, Value> {
+        if planned.enough.is_empty() {
+            return Map::new();
+        }
+        let watch = self.recorder.watched(planned.id);
+        let shown = |w: &Witness| (w.name().to_owned(), json!(watch.seen().get(w)));
+        let shown = planned.enough.iter().map(shown).collect();
+        Map::from_iter([("shown".to_owned(), Value::Object(shown))])
     }
 
     /// Heals whatever is still in force.

@@ -3,7 +3,7 @@
 //! Each package (`partition`, `kill:leader`, ...) has a rhythm of its own, so packages overlap freely. A quiet stretch is kept at
 //! the beginning and at the end: without successes before and after, a run proves nothing.
 
-use super::Kind;
+use super::{Kind, Witness};
 use crate::spec::Spec;
 use anyhow::Result;
 use rand::RngExt;
@@ -29,6 +29,12 @@ pub struct Planned {
     pub at: Duration,
     /// When it is healed.
     pub until: Duration,
+    /// What the fault before it must have shown when it comes, if it has not waited too long.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<Witness>,
+    /// What it must have shown to be healed earlier; nothing: it is not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub enough: Vec<Witness>,
 }
 
 /// The stream of the first package; workers have the streams below it.
@@ -51,15 +57,15 @@ pub fn plan(spec: &Spec) -> Result<Vec<Planned>> {
         let mut rng = stream(spec.seed, STREAM);
         for fault in &spec.faults {
             let kind = Kind::parse(&fault.fault, spec.nodes)?;
-            all.push(planned(
-                &kind,
-                spec,
-                (fault.at, fault.at + fault.lasts),
-                &mut rng,
-            ));
+            let span = (fault.at, fault.at + fault.lasts);
+            all.push(Planned {
+                when: fault.when.clone(),
+                enough: fault.until.clone(),
+                ..planned(&kind, spec, span, &mut rng)
+            });
         }
     }
-    all.sort_by_key(|p| (p.at, p.until));
+    all.sort_by_key(|p| p.at);
     for (id, fault) in (1..).zip(&mut all) {
         fault.id = id;
     }
@@ -82,7 +88,7 @@ fn planned(
             .family
             .shapes()
             .iter()
-            .filter(|s| s.nodes_min <= spec.nodes)
+            .filter(|s| s.drawn && s.nodes_min <= spec.nodes)
             .collect();
         possible[rng.random_range(0..possible.len())]
             .name
@@ -96,6 +102,8 @@ fn planned(
         written: !spec.faults.is_empty(),
         at,
         until,
+        when: Vec::new(),
+        enough: Vec::new(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Which nodes a kill or a pause hits: one, a minority, a majority, all, the leader, or by name.
 
 use super::{Shape, View, named_nodes};
-use anyhow::{Context, Result};
-use rand::seq::SliceRandom;
+use anyhow::{Context, Result, bail};
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 /// The choices that every family of single nodes has.
@@ -11,26 +11,43 @@ pub(super) const SHAPES: &[Shape] = &[
         name: "one",
         nodes_min: 1,
         help: "one node, drawn from the seed",
+        drawn: true,
     },
     Shape {
         name: "leader",
         nodes_min: 1,
         help: "the node that leads when the fault comes",
+        drawn: true,
+    },
+    Shape {
+        name: "follower",
+        nodes_min: 2,
+        help: "one node that does not lead, drawn from the seed",
+        drawn: false,
+    },
+    Shape {
+        name: "isolated",
+        nodes_min: 2,
+        help: "the nodes that a partition isolates when the fault comes",
+        drawn: false,
     },
     Shape {
         name: "minority",
         nodes_min: 1,
         help: "as many as may fail while a majority is left",
+        drawn: true,
     },
     Shape {
         name: "majority",
         nodes_min: 1,
         help: "the fewest that are a majority",
+        drawn: true,
     },
     Shape {
         name: "all",
         nodes_min: 1,
         help: "every node",
+        drawn: true,
     },
 ];
 
@@ -48,6 +65,13 @@ pub(super) fn nodes(shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<Ve
     Ok(match shape {
         "one" => some(1, rng),
         "leader" => vec![view.leader.context("no node leads now")?],
+        "follower" => {
+            let leader = view.leader.context("no node leads now")?;
+            let others: Vec<usize> = (0..n).filter(|node| *node != leader).collect();
+            others.choose(rng).copied().into_iter().collect()
+        }
+        "isolated" if view.isolated.is_empty() => bail!("no partition isolates a node now"),
+        "isolated" => view.isolated.iter().copied().collect(),
         "minority" => some(minority(n), rng),
         "majority" => some(majority(n), rng),
         "all" => (0..n).collect(),
@@ -106,6 +130,7 @@ mod tests {
             assert_eq!(count("majority", &mut rng), majority);
             assert_eq!(count("all", &mut rng), n);
             assert_eq!(nodes("leader", &view(n), &mut rng).unwrap(), [n - 1]);
+            assert!(nodes("isolated", &view(n), &mut rng).is_err());
         }
         assert_eq!(nodes("n3+n1", &view(3), &mut rng).unwrap(), [0, 2]);
         assert!(nodes("n9", &view(3), &mut rng).is_err());

@@ -54,6 +54,10 @@ impl Fault for Killed {
         Map::from_iter([("nodes".to_owned(), json!(nodes))])
     }
 
+    fn nodes(&self) -> &[usize] {
+        &self.nodes
+    }
+
     fn inject(&self, id: u64, world: &mut World) -> Result<()> {
         self.nodes.iter().try_for_each(|node| world.kill(id, *node))
     }

@@ -22,41 +22,55 @@ const SHAPES: &[Shape] = &[
         name: "one",
         nodes_min: 2,
         help: "one node, drawn from the seed, alone; its clients stay with it",
+        drawn: true,
     },
     Shape {
         name: "halves",
         nodes_min: 2,
         help: "two halves; each keeps its clients",
+        drawn: true,
     },
     Shape {
         name: "minority",
         nodes_min: 2,
         help: "a minority and a majority; each keeps its clients",
+        drawn: true,
     },
     Shape {
         name: "leader",
         nodes_min: 2,
         help: "the leader alone; its clients stay with it",
+        drawn: true,
+    },
+    Shape {
+        name: "leader-and-in-sync",
+        nodes_min: 3,
+        help: "the leader and the follower whose acknowledgement it waits for (ack=semi-sync), their clients with them",
+        drawn: false,
     },
     Shape {
         name: "leader-without-clients",
         nodes_min: 1,
         help: "the leader alone, without clients",
+        drawn: true,
     },
     Shape {
         name: "bridge",
         nodes_min: 3,
         help: "two halves, and one node that sees both",
+        drawn: true,
     },
     Shape {
         name: "ring",
         nodes_min: 4,
         help: "every node sees a majority, no two see the same one",
+        drawn: true,
     },
     Shape {
         name: "one-way",
         nodes_min: 2,
         help: "one node hears no other node, but is heard",
+        drawn: true,
     },
 ];
 
@@ -74,8 +88,7 @@ impl Family for Partition {
     }
 
     fn aim(&self, shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<Box<dyn Fault>> {
-        let (what, cut) = draw(shape, view, rng)?;
-        Ok(Box::new(Partitioned { what, cut }))
+        Ok(Box::new(draw(shape, view, rng)?))
     }
 
     fn accepts(&self, shape: &str, names: &[String]) -> Result<()> {
@@ -83,32 +96,50 @@ impl Family for Partition {
     }
 }
 
-/// What the shape means for this cluster, in words and as links.
-fn draw(shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<(String, Cut)> {
+/// What the shape means for this cluster.
+fn draw(shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<Partitioned> {
     let n = view.names.len();
+    let leader = || view.leader.context("no node leads now");
     Ok(match shape {
-        "one" => alone(rng.random_range(0..n), view, ""),
-        "leader" => alone(
-            view.leader.context("no node leads now")?,
-            view,
-            "the leader ",
-        ),
+        "one" => alone(vec![rng.random_range(0..n)], view, ""),
+        "leader" => alone(vec![leader()?], view, "the leader "),
+        "leader-and-in-sync" => {
+            let Some(follower) = view.in_sync.first() else {
+                bail!("no follower is in sync now");
+            };
+            alone(
+                vec![leader()?, *follower],
+                view,
+                "the leader and its follower in sync, ",
+            )
+        }
         "leader-without-clients" => {
-            let leader = view.leader.context("no node leads now")?;
+            let leader = leader()?;
             let everybody_else: Vec<_> = (0..=n).filter(|h| *h != leader).collect();
             let what = format!("the leader {} alone, without clients", view.names[leader]);
-            (what, between(&[vec![leader], everybody_else]))
+            split(what, &[vec![leader], everybody_else], n)
         }
         "halves" => drawn_split(n / 2, view, rng),
         "minority" => drawn_split(minority(n), view, rng),
         "bridge" => bridge(view, rng),
         "ring" => ring(view, rng),
         "one-way" => one_way(view, rng),
-        split => (
-            format!("split {split}"),
-            between(&named_split(split, &view.names)?),
+        named => split(
+            format!("split {named}"),
+            &named_split(named, &view.names)?,
+            n,
         ),
     })
+}
+
+/// The first group, apart from the others.
+fn split(what: String, groups: &[Vec<usize>], nodes: usize) -> Partitioned {
+    let isolated = groups.first().into_iter().flatten();
+    Partitioned {
+        what,
+        cut: between(groups),
+        isolated: isolated.copied().filter(|host| *host < nodes).collect(),
+    }
 }
 
 /// Every link between different groups, both ways.
@@ -127,10 +158,16 @@ fn between(groups: &[Vec<usize>]) -> Cut {
     cut
 }
 
-fn alone(node: usize, view: &View, who: &str) -> (String, Cut) {
-    let rest: Vec<_> = (0..view.names.len()).filter(|n| *n != node).collect();
-    let what = format!("{who}{} alone, its clients with it", view.names[node]);
-    (what, between(&[vec![node], rest]))
+fn alone(nodes: Vec<usize>, view: &View, who: &str) -> Partitioned {
+    let n = view.names.len();
+    let rest: Vec<_> = (0..n).filter(|node| !nodes.contains(node)).collect();
+    let what = format!(
+        "{who}{} alone, {} clients with {}",
+        select::list(&nodes, &view.names),
+        if nodes.len() == 1 { "its" } else { "their" },
+        if nodes.len() == 1 { "it" } else { "them" }
+    );
+    split(what, &[nodes, rest], n)
 }
 
 fn shuffled(n: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
@@ -139,7 +176,7 @@ fn shuffled(n: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
     order
 }
 
-fn drawn_split(count: usize, view: &View, rng: &mut ChaCha8Rng) -> (String, Cut) {
+fn drawn_split(count: usize, view: &View, rng: &mut ChaCha8Rng) -> Partitioned {
     let mut some = shuffled(view.names.len(), rng);
     let mut rest = some.split_off(count);
     some.sort_unstable();
@@ -149,10 +186,10 @@ fn drawn_split(count: usize, view: &View, rng: &mut ChaCha8Rng) -> (String, Cut)
         select::list(&some, &view.names),
         select::list(&rest, &view.names)
     );
-    (what, between(&[some, rest]))
+    split(what, &[some, rest], view.names.len())
 }
 
-fn bridge(view: &View, rng: &mut ChaCha8Rng) -> (String, Cut) {
+fn bridge(view: &View, rng: &mut ChaCha8Rng) -> Partitioned {
     let mut rest = shuffled(view.names.len(), rng);
     let middle = rest.remove(0);
     let other = rest.split_off(rest.len() / 2);
@@ -162,11 +199,20 @@ fn bridge(view: &View, rng: &mut ChaCha8Rng) -> (String, Cut) {
         select::list(&other, &view.names),
         view.names[middle]
     );
-    (what, between(&[rest, other]))
+    nobody_alone(what, between(&[rest, other]))
+}
+
+/// A cut that has no isolated side.
+fn nobody_alone(what: String, cut: Cut) -> Partitioned {
+    Partitioned {
+        what,
+        cut,
+        isolated: Vec::new(),
+    }
 }
 
 /// Each node hears the majority nearest to it on a ring; distance is symmetric, so links are cut both ways.
-fn ring(view: &View, rng: &mut ChaCha8Rng) -> (String, Cut) {
+fn ring(view: &View, rng: &mut ChaCha8Rng) -> Partitioned {
     let n = view.names.len();
     let order = shuffled(n, rng);
     let reach = (majority(n) - 1).div_ceil(2);
@@ -179,26 +225,22 @@ fn ring(view: &View, rng: &mut ChaCha8Rng) -> (String, Cut) {
             }
         }
     }
-    (
-        format!(
-            "majorities on the ring {}",
-            select::list(&order, &view.names)
-        ),
-        cut,
-    )
+    let order = select::list(&order, &view.names);
+    nobody_alone(format!("majorities on the ring {order}"), cut)
 }
 
-fn one_way(view: &View, rng: &mut ChaCha8Rng) -> (String, Cut) {
+fn one_way(view: &View, rng: &mut ChaCha8Rng) -> Partitioned {
     let n = view.names.len();
     let deaf = rng.random_range(0..n);
     let cut = (0..n)
         .filter(|other| *other != deaf)
         .map(|other| (other, deaf))
         .collect();
-    (
-        format!("{} hears no other node, but is heard", view.names[deaf]),
+    Partitioned {
+        what: format!("{} hears no other node, but is heard", view.names[deaf]),
         cut,
-    )
+        isolated: vec![deaf],
+    }
 }
 
 /// Reads `n1+n2/n3+clients`. A host that is not named keeps all its links.
@@ -224,6 +266,8 @@ fn named_split(text: &str, names: &[String]) -> Result<Vec<Vec<usize>>> {
 struct Partitioned {
     what: String,
     cut: Cut,
+    /// The side that is apart from the others, where there is one.
+    isolated: Vec<usize>,
 }
 
 impl Fault for Partitioned {
@@ -233,6 +277,10 @@ impl Fault for Partitioned {
 
     fn value(&self, world: &World) -> Map<String, Value> {
         Map::from_iter([("cut".to_owned(), world.network.describe(&self.cut))])
+    }
+
+    fn nodes(&self) -> &[usize] {
+        &self.isolated
     }
 
     fn inject(&self, id: u64, world: &mut World) -> Result<()> {
@@ -278,13 +326,25 @@ mod tests {
             &mut schism_workloads::generator::stream(3, 9),
         )
         .unwrap()
-        .1
+        .cut
     }
 
     #[test]
     fn the_leader_alone_keeps_its_clients() {
         let cut = cut("leader", 3);
         assert_eq!(cut, Cut::from([(0, 1), (0, 2), (1, 0), (2, 0)]));
+    }
+
+    #[test]
+    fn the_leader_and_who_is_in_sync_are_on_one_side() {
+        let view = View {
+            in_sync: vec![2],
+            ..view(5)
+        };
+        let mut rng = schism_workloads::generator::stream(3, 9);
+        let both = draw("leader-and-in-sync", &view, &mut rng).unwrap();
+        assert_eq!(both.isolated, [0, 2]);
+        assert!(!both.cut.contains(&(0, 2)) && both.cut.contains(&(0, 1)));
     }
 
     #[test]

@@ -56,6 +56,10 @@ impl Fault for Paused {
         Map::from_iter([("nodes".to_owned(), json!(nodes))])
     }
 
+    fn nodes(&self) -> &[usize] {
+        &self.nodes
+    }
+
     fn inject(&self, id: u64, world: &mut World) -> Result<()> {
         self.nodes
             .iter()
