@@ -92,6 +92,8 @@ pub struct Driver<'h> {
     pub recovery: Option<&'h Event>,
     /// What the workload declared of its bank: see the property `bank`.
     pub bank: Option<&'h Event>,
+    /// What the target was declared to keep: see the property `availability`.
+    pub declared: Option<&'h Event>,
     /// Why the run was ended early.
     pub interrupted: Option<String>,
 }
@@ -162,6 +164,7 @@ pub(crate) fn driver(history: &History) -> Driver<'_> {
         match event.f.as_ref() {
             "phase" => driver.phases.push((text(event, "phase"), event.time)),
             "bank" => driver.bank = Some(event),
+            "declared" => driver.declared = Some(event),
             "recovery" => driver.recovery = Some(event),
             "interrupted" => driver.interrupted = Some(text(event, "why")),
             _ => {}

@@ -53,6 +53,9 @@ pub struct Spec {
     /// The workload's options.
     #[serde(deserialize_with = "scalars")]
     pub workload_options: Options,
+    /// What the target must keep up under the faults; decides the verdict too, unless `properties` names others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub availability: Option<Availability>,
     /// A written schedule; when there is one, `nemesis` must be empty.
     pub faults: Vec<PlannedFault>,
 }
@@ -65,6 +68,37 @@ pub enum Binding {
     Bound,
     /// To whoever answered last, else to the next in turn.
     Roaming,
+}
+
+/// What is declared for the property `availability`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Availability {
+    /// The least share of the attempts that succeed while a fault is in force, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+    /// The longest time without a success.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub outage: Option<Duration>,
+    /// How often the leader may change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leader_changes: Option<u64>,
+}
+
+impl Availability {
+    /// As it stands in a history.
+    pub fn to_json(&self) -> serde_json::Value {
+        let outage_ms = self.outage.map(|o| o.as_secs_f64() * 1e3);
+        let figures = [
+            ("share", serde_json::json!(self.share)),
+            ("outage_ms", serde_json::json!(outage_ms)),
+            ("leader_changes", serde_json::json!(self.leader_changes)),
+        ];
+        let given = figures.into_iter().filter(|(_, figure)| !figure.is_null());
+        given
+            .map(|(name, figure)| (name.to_owned(), figure))
+            .collect()
+    }
 }
 
 /// One fault of a written schedule.
@@ -117,6 +151,7 @@ impl Default for Spec {
             end_after: None,
             options: Options::new(),
             workload_options: Options::new(),
+            availability: None,
             faults: Vec::new(),
         }
     }
@@ -149,8 +184,8 @@ impl Spec {
 
     /// The command line that runs it again.
     pub fn command(&self) -> String {
-        if !self.faults.is_empty() {
-            // A written schedule has no flags.
+        if !self.faults.is_empty() || self.availability.is_some() {
+            // A written schedule has no flags, and neither has what is declared.
             return "schism run spec.toml".to_owned();
         }
         let time = |t: Duration| humantime::format_duration(t).to_string().replace(' ', "");
@@ -298,6 +333,11 @@ impl Spec {
         ] {
             within(name, value, least)?;
         }
+        if let Some(share) = self.availability.as_ref().and_then(|a| a.share)
+            && !(0.0..=1.0).contains(&share)
+        {
+            bail!("availability.share must be 0 to 1, not {share}");
+        }
         for fault in &self.faults {
             within("at", fault.at, Duration::ZERO)?;
             within("for", fault.lasts, Duration::from_millis(1))?;
@@ -363,17 +403,15 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// The properties that decide: those that were named, else the workload's claims under the target's options.
+    /// The properties that decide: those that were named, else the workload's claims under the target's options, and what is declared.
     pub fn deciding(&self) -> Vec<String> {
         if !self.spec.properties.is_empty() {
             return self.spec.properties.clone();
         }
         let guarantees = self.target.guarantees(&self.spec.options);
-        self.workload
-            .claims(&guarantees)
-            .into_iter()
-            .map(str::to_owned)
-            .collect()
+        let claims = self.workload.claims(&guarantees).into_iter();
+        let declared = self.spec.availability.is_some().then_some("availability");
+        claims.chain(declared).map(str::to_owned).collect()
     }
 }
 
@@ -403,7 +441,8 @@ mod tests {
     #[test]
     fn a_spec_survives_its_own_file() {
         let spec = Spec::parse(
-            "seed = 7\nnodes = 3\n[[faults]]\nat = \"5s\"\nfor = \"2s\"\nfault = \"kill:leader\"\n",
+            "seed = 7\nnodes = 3\n[[faults]]\nat = \"5s\"\nfor = \"2s\"\nfault = \"kill:leader\"\n\
+             until = [\"acknowledged-there\"]\n[availability]\noutage = \"2s\"\n",
         )
         .unwrap();
         assert_eq!(spec.faults[0].at, Duration::from_secs(5));
@@ -438,6 +477,12 @@ mod tests {
             ("nemesis = [\"partition:sideways\"]", "leader"),
             ("properties = [\"fast\"]", "lost-writes"),
             ("rate = -1.0", "rate must be"),
+            ("[availability]\nshare = 7.0", "share must be 0 to 1"),
+            ("end-after = \"1s\"", "there are none"),
+            (
+                "[[faults]]\nfault = \"kill:one\"\nat = \"1s\"\nfor = \"1s\"\nwhen = [\"acknowledged-there\"]",
+                "none before it",
+            ),
             ("time-limit = \"0s\"", "time-limit must be 10ms to"),
             ("rate = 1e-30", "rate must be 0 or"),
             ("client-timeout = \"9000years\"", "client-timeout must be"),

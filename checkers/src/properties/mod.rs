@@ -1,5 +1,6 @@
 //! One property a file; each has its entry in [`properties`].
 
+mod availability;
 mod bank;
 mod consistent_prefix;
 mod convergence;
@@ -41,6 +42,7 @@ pub fn properties() -> &'static [&'static dyn Property] {
         &convergence::Convergence,
         &split_brain::SplitBrain,
         &linearizable::Linearizable,
+        &availability::Availability,
         &recovery::Recovery,
         &meaningful::Meaningful,
         &stats::Stats,

@@ -236,6 +236,10 @@ impl Driver<'_> {
         progress: &mut Progress,
         interrupts: &mut Interrupts,
     ) -> Result<bool> {
+        if let Some(declared) = &self.spec.spec.availability {
+            let declared = json!({"availability": declared.to_json()});
+            self.recorder.nemesis("declared", declared);
+        }
         self.phase("main");
         progress.begin();
         let begun = Instant::now();
