@@ -1,5 +1,6 @@
 //! The command line: raw arguments become meaningful ones here, once.
 
+use crate::campaign::{self, Campaign};
 use crate::check::Limits;
 use crate::exit;
 use crate::spec::{Binding, Spec};
@@ -21,10 +22,6 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one, made once, from the command line"
-)]
 enum Command {
     /// One experiment, then its checks and its report
     Run(RunArgs),
@@ -32,6 +29,8 @@ enum Command {
     Check(CheckArgs),
     /// Draw the report of a saved run, or of a bare history file, again
     Report(ReportArgs),
+    /// A matrix of runs with what is expected of each
+    Campaign(CampaignArgs),
     /// What there is: targets, workloads, nemeses, properties, with options and defaults
     List {
         /// Which registry
@@ -117,6 +116,82 @@ struct RunArgs {
     /// No progress on stderr
     #[arg(long, short)]
     quiet: bool,
+    /// To end with this process, which has started it
+    #[arg(long, hide = true, value_name = "PID")]
+    parent: Option<i32>,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct CampaignArgs {
+    #[command(subcommand)]
+    command: Option<CampaignCommand>,
+    /// The campaign's file (TOML); with --resume the one in the folder, unless another is given
+    #[arg(required_unless_present = "resume")]
+    file: Option<PathBuf>,
+    /// How long it may take; what does not fit is skipped
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    budget: Option<Duration>,
+    /// Every cell with so many seeds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    seeds: Option<u64>,
+    /// The first seed
+    #[arg(long, value_name = "FIRST")]
+    seed: Option<u64>,
+    /// Only this cell, or row: D01 is D01 and D01-*
+    #[arg(long = "cell", value_name = "ID")]
+    cells: Vec<String>,
+    /// Go on with the campaign in this folder
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+    /// A part of the campaign, for a matrix of machines: 2/8 is the second of eight
+    #[arg(long, value_name = "K/N", value_parser = |text: &str| campaign::shard(text).map_err(|e| e.to_string()))]
+    shard: Option<(u64, u64)>,
+    /// First what the last campaign of this name under --out did not find as expected
+    #[arg(long)]
+    since_last: bool,
+    /// So many runs side by side; without it as many as the machine carries
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
+    jobs: Option<u64>,
+    /// Where campaigns are kept
+    #[arg(long, default_value = "results", value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    told: ToldArgs,
+    /// No progress on stderr
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum CampaignCommand {
+    /// The shards of a campaign as one
+    Merge {
+        /// The shards' folders
+        #[arg(required = true)]
+        parts: Vec<PathBuf>,
+        /// Where campaigns are kept
+        #[arg(long, default_value = "results", value_name = "DIR")]
+        out: PathBuf,
+        #[command(flatten)]
+        told: ToldArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ToldArgs {
+    /// Known failures, which do not fail the campaign (TOML)
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// `JUnit` XML into this file
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// A summary in Markdown into this file
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+    /// The outcomes as JSON on stdout
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -199,10 +274,12 @@ fn dispatch(command: Command) -> Result<i32, Failure> {
         Command::Run(args) => {
             let spec = usage(args.spec().and_then(Spec::resolve))?;
             usage(store::writable(&args.out))?;
+            harness(args.parent.map_or(Ok(()), end_with))?;
             harness(run::run(&spec, &args.out, args.quiet, args.json))
         }
         Command::Check(args) => usage(check_path(&args)),
         Command::Report(args) => usage(report_path(&args)).map(|()| exit::PASS),
+        Command::Campaign(args) => run_campaign(&args),
         Command::List { what, json } => harness(list::print(what, json)).map(|()| exit::PASS),
         Command::Convert { from, to } => usage(convert::convert(&from, &to)).map(|()| exit::PASS),
         Command::Doctor { json } => harness(doctor::print(json)),
@@ -211,6 +288,37 @@ fn dispatch(command: Command) -> Result<i32, Failure> {
             harness(ended.map_err(anyhow::Error::from)).map(|()| exit::PASS)
         }
     }
+}
+
+/// Whoever started this process has ended: then so does this one.
+fn end_with(parent: i32) -> Result<()> {
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+        .context("cannot be told of the parent's end")?;
+    if nix::unistd::getppid().as_raw() != parent {
+        bail!("the process that has started this one is gone");
+    }
+    Ok(())
+}
+
+fn run_campaign(args: &CampaignArgs) -> Result<i32, Failure> {
+    if let Some(CampaignCommand::Merge { parts, out, told }) = &args.command {
+        let (baseline, told) = usage(told.resolve())?;
+        return usage(campaign::merge(parts, out, &baseline, &told));
+    }
+    let (campaign, text) = usage(args.campaign())?;
+    let (baseline, told) = usage(args.told.resolve())?;
+    let (record, folder) = match &args.resume {
+        Some(folder) => (usage(campaign::Record::read(folder))?, folder.clone()),
+        None => usage(args.create(&campaign, &text))?,
+    };
+    let way = campaign::Way {
+        folder,
+        jobs: args.jobs.map(|n| n as usize),
+        budget: args.budget.or(campaign.budget),
+    };
+    harness(campaign::run(
+        &campaign, record, &way, &baseline, &told, args.quiet,
+    ))
 }
 
 fn check_path(args: &CheckArgs) -> Result<i32> {
@@ -278,6 +386,53 @@ fn deliver(out: Option<&Path>, text: &str) -> Result<()> {
         None => summary::to_stdout(text)?,
     }
     Ok(())
+}
+
+impl CampaignArgs {
+    /// The campaign and the text that it was read from.
+    fn campaign(&self) -> Result<(Campaign, String)> {
+        let kept = self
+            .resume
+            .as_ref()
+            .map(|folder| folder.join(campaign::TEXT));
+        let path = self
+            .file
+            .clone()
+            .or(kept)
+            .context("no campaign file is given")?;
+        let mut campaign = Campaign::read(&path)?;
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        campaign.select(&self.cells)?;
+        over(&mut campaign.seed, self.seed.as_ref());
+        for cell in &mut campaign.cells {
+            over(&mut cell.seeds, self.seeds.as_ref());
+        }
+        Ok((campaign, text))
+    }
+
+    fn create(&self, campaign: &Campaign, text: &str) -> Result<(campaign::Record, PathBuf)> {
+        store::writable(&self.out)?;
+        let mut record = campaign::Record::new(campaign, self.shard);
+        if self.since_last
+            && let Some(last) = campaign::last(&self.out, &campaign.name)
+        {
+            record.first_what_failed(&last);
+        }
+        Ok((record, campaign::create(campaign, text, &self.out)?))
+    }
+}
+
+impl ToldArgs {
+    fn resolve(&self) -> Result<(campaign::Baseline, campaign::Told)> {
+        let baseline = self.baseline.as_deref().map(campaign::Baseline::read);
+        let told = campaign::Told {
+            junit: self.junit.clone(),
+            summary: self.summary.clone(),
+            json: self.json,
+        };
+        Ok((baseline.transpose()?.unwrap_or_default(), told))
+    }
 }
 
 impl RunArgs {

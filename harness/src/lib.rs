@@ -4,6 +4,7 @@
 //! leave a history on disk; checkers read it and a report is drawn. See `ARCHITECTURE.md`.
 
 pub mod arena;
+pub mod campaign;
 pub mod check;
 pub mod cli;
 pub mod cluster;

@@ -167,14 +167,7 @@ impl Spec {
 
     /// Reads a spec from TOML.
     pub fn parse(text: &str) -> Result<Self> {
-        toml::from_str(text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start);
-            let before = &text[..at.min(text.len())];
-            let line = before.matches('\n').count() + 1;
-            let column = before.len() - before.rfind('\n').map_or(0, |i| i + 1) + 1;
-            let message = error.message().replace('\n', "; ");
-            anyhow::anyhow!("line {line}, column {column}: {message}")
-        })
+        from_toml(text)
     }
 
     /// The spec as the file of a run's folder.
@@ -413,6 +406,18 @@ impl Resolved {
         let declared = self.spec.availability.is_some().then_some("availability");
         claims.chain(declared).map(str::to_owned).collect()
     }
+}
+
+/// Reads TOML; an error is one line with its place.
+pub fn from_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let before = &text[..at.min(text.len())];
+        let line = before.matches('\n').count() + 1;
+        let column = before.len() - before.rfind('\n').map_or(0, |i| i + 1) + 1;
+        let message = error.message().replace('\n', "; ");
+        anyhow::anyhow!("line {line}, column {column}: {message}")
+    })
 }
 
 /// Finds by name, or says what there is.

@@ -44,19 +44,9 @@ impl Run {
             ..
         } = &spec.spec;
         let name = format!("{time}-{target}-{workload}-{seed}");
-        fs::create_dir_all(out).with_context(|| {
-            format!(
-                "cannot make {}; give another place with --out",
-                out.display()
-            )
-        })?;
-        let folder = fresh_folder(out, &name)?;
-        let folder = folder
-            .canonicalize()
-            .with_context(|| format!("cannot find {}", folder.display()))?;
+        let folder = fresh(out, &name, "latest")?;
         let run = Self { folder };
         run.write("spec.toml", &spec.spec.to_toml()?)?;
-        point_latest(out, &run.folder);
         Ok(run)
     }
 
@@ -113,6 +103,14 @@ impl Run {
         let file = OpenOptions::new().append(true).open(&path);
         file.and_then(|file| jsonl::write_event(file, &event))
             .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The verdict, as it was written last.
+    pub fn verdict(&self) -> Result<Verdict> {
+        let path = self.folder.join("results.json");
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| path.display().to_string())
     }
 
     /// Writes the verdict.
@@ -197,6 +195,22 @@ pub fn read_history(path: &Path) -> Result<History> {
         .with_context(|| path.display().to_string())
 }
 
+/// Makes a folder of this name under `out`, by another name where that is taken, and points the link `latest` at it.
+pub fn fresh(out: &Path, name: &str, latest: &str) -> Result<PathBuf> {
+    fs::create_dir_all(out).with_context(|| {
+        format!(
+            "cannot make {}; give another place with --out",
+            out.display()
+        )
+    })?;
+    let folder = fresh_folder(out, name)?;
+    let folder = folder
+        .canonicalize()
+        .with_context(|| format!("cannot find {}", folder.display()))?;
+    point(out, latest, &folder);
+    Ok(folder)
+}
+
 fn fresh_folder(out: &Path, name: &str) -> Result<PathBuf> {
     for suffix in 1.. {
         let folder = match suffix {
@@ -219,14 +233,14 @@ fn fresh_folder(out: &Path, name: &str) -> Result<PathBuf> {
     unreachable!("some suffix is free")
 }
 
-/// `out/latest`, replaced in one step. That it cannot be made (a file system without links) is no reason not to run.
-fn point_latest(out: &Path, folder: &Path) {
+/// A link in `out`, replaced in one step. That it cannot be made (a file system without links) is no reason not to run.
+fn point(out: &Path, link: &str, folder: &Path) {
     let Some(name) = folder.file_name() else {
         return;
     };
-    let temporary = out.join(format!(".latest-{}", std::process::id()));
+    let temporary = out.join(format!(".{link}-{}", std::process::id()));
     let _ = std::os::unix::fs::symlink(name, &temporary);
-    if fs::rename(&temporary, out.join("latest")).is_err() {
+    if fs::rename(&temporary, out.join(link)).is_err() {
         let _ = fs::remove_file(&temporary);
     }
 }

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 const REPLACED: char = '\u{fffd}';
 
 /// One line: control characters and those that change the direction of writing are replaced, white space becomes a space.
-pub(super) fn line(text: &str) -> String {
+pub(crate) fn line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_whitespace() { ' ' } else { visible(c) })
         .collect()
@@ -33,7 +33,7 @@ pub(super) fn block(text: &str) -> String {
 
 /// The finished page: what must not reach a screen is replaced, and nothing is left out. No skipping of terminal colours here, as in
 /// [`block`]: a sequence that a value leaves open would swallow the tag behind it.
-pub(super) fn page(text: &str) -> String {
+pub(crate) fn page(text: &str) -> String {
     let keep = |c| matches!(c, '\n' | '\t');
     text.chars()
         .map(|c| if keep(c) { c } else { visible(c) })
@@ -88,7 +88,7 @@ pub(super) fn xml(text: &str) -> Cow<'_, str> {
 }
 
 /// Text as it may stand in a line or a table cell of Markdown; addresses in it do not become links.
-pub(super) fn markdown(text: &str) -> String {
+pub(crate) fn markdown(text: &str) -> String {
     let text = line(text)
         .replace("://", "\u{0}//")
         .replace("www.", "www\u{1}");
@@ -111,7 +111,7 @@ pub(super) fn markdown(text: &str) -> String {
 }
 
 /// The first `max` characters; an ellipsis takes the place of the last one if there were more.
-pub(super) fn shorten(text: &str, max: usize) -> String {
+pub(crate) fn shorten(text: &str, max: usize) -> String {
     if text.chars().nth(max).is_none() {
         return text.to_owned();
     }
@@ -126,7 +126,7 @@ const WORD_CHARS: usize = 120;
 
 /// At most `max` characters of a sentence. Words that are too long lose their middles first, so that a value of a megabyte does not
 /// push out what is said of it.
-pub(super) fn sentence(text: &str, max: usize) -> String {
+pub(crate) fn sentence(text: &str, max: usize) -> String {
     let mut out = String::new();
     for word in text.split_inclusive(char::is_whitespace) {
         let chars = word.chars().count();

@@ -11,7 +11,7 @@ mod anomaly;
 mod axis;
 mod bands;
 mod chart;
-mod escape;
+pub(crate) mod escape;
 mod fault_picture;
 mod headline;
 mod layout;

@@ -1,0 +1,307 @@
+//! The campaign file: cells, each a spec with what is expected of it.
+//!
+//! ```toml
+//! name = "tour"
+//! seed = 1                      # the first seed; each further one is one more
+//! seeds = 1                     # a cell
+//!
+//! [defaults]                    # of every cell's spec
+//! workload = "set"
+//!
+//! [[cell]]
+//! id = "D01"
+//! about = "asynchronous replication loses acknowledged writes"
+//! finds = ["lost-writes"]       # without it the cell must pass
+//! nodes = 3                     # everything else is the spec's
+//! options = { ack = "async", failover = "naive" }
+//!
+//! [[cell]]
+//! id = "D01-remedy-1"
+//! like = "D01"                  # its spec, without what is expected of it
+//! counters = ["elections"]      # must not be zero, else the cell has tested nothing
+//! options = { ack = "majority", failover = "consensus" }
+//! ```
+
+use crate::spec::{Spec, find};
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+use toml::{Table, Value};
+
+/// A matrix of cells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Campaign {
+    /// Its name.
+    pub name: String,
+    /// What it is for, in a sentence.
+    pub about: String,
+    /// The first seed of each cell.
+    pub seed: u64,
+    /// How long it may take.
+    pub budget: Option<Duration>,
+    /// The cells, in the file's order.
+    pub cells: Vec<Cell>,
+}
+
+/// One configuration with what is expected of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cell {
+    /// Its name; begins with the row's.
+    pub id: String,
+    /// What it shows, in a sentence.
+    pub about: String,
+    /// The properties that must be violated; none: it must pass.
+    pub finds: Vec<String>,
+    /// Counters of the nodes that must not all be zero.
+    pub counters: Vec<String>,
+    /// With how many seeds it is run.
+    pub seeds: u64,
+    /// What is run; its seed is the campaign's business.
+    pub spec: Spec,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Raw {
+    name: String,
+    #[serde(default)]
+    about: String,
+    #[serde(default = "one")]
+    seed: u64,
+    #[serde(default = "one")]
+    seeds: u64,
+    #[serde(default, with = "humantime_serde")]
+    budget: Option<Duration>,
+    #[serde(default)]
+    defaults: Table,
+    #[serde(default)]
+    cell: Vec<Table>,
+}
+
+/// What a cell has besides its spec.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Head {
+    id: String,
+    #[serde(default)]
+    about: String,
+    like: Option<String>,
+    #[serde(default)]
+    finds: Vec<String>,
+    #[serde(default)]
+    counters: Vec<String>,
+    seeds: Option<u64>,
+}
+
+const HEAD: [&str; 6] = ["id", "about", "like", "finds", "counters", "seeds"];
+
+const fn one() -> u64 {
+    1
+}
+
+impl Campaign {
+    /// Reads a campaign file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the campaign {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("campaign {}", path.display()))
+    }
+
+    /// Reads a campaign from TOML, and checks each cell's spec.
+    pub fn parse(text: &str) -> Result<Self> {
+        let raw: Raw = crate::spec::from_toml(text)?;
+        let mut tables: Vec<(String, Table)> = Vec::new();
+        let mut cells = Vec::new();
+        for table in raw.cell {
+            let (head, own) = parted(table)?;
+            let id = head.id.clone();
+            let mut spec = raw.defaults.clone();
+            if let Some(like) = &head.like {
+                let found = tables.iter().find(|(id, _)| id == like);
+                let (_, other) = found
+                    .with_context(|| format!("cell {id}: there is no cell {like:?} before it"))?;
+                spec = other.clone();
+            }
+            overlay(&mut spec, own);
+            if tables.iter().any(|(other, _)| *other == id) {
+                bail!("two cells have the id {id:?}");
+            }
+            tables.push((id.clone(), spec.clone()));
+            cells.push(cell(head, spec, raw.seeds).with_context(|| format!("cell {id}"))?);
+        }
+        if cells.is_empty() {
+            bail!("it has no [[cell]]");
+        }
+        Ok(Self {
+            name: raw.name,
+            about: raw.about,
+            seed: raw.seed,
+            budget: raw.budget,
+            cells,
+        })
+    }
+
+    /// Only the cells of these ids: `D01` selects `D01` and `D01-*`.
+    pub fn select(&mut self, ids: &[String]) -> Result<()> {
+        let selects = |id: &String, cell: &Cell| {
+            let rest = cell.id.strip_prefix(id.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        if let Some(stranger) = ids
+            .iter()
+            .find(|id| !self.cells.iter().any(|c| selects(id, c)))
+        {
+            let known: Vec<&str> = self.cells.iter().map(|c| c.id.as_str()).collect();
+            bail!(
+                "there is no cell {stranger:?}; there are: {}",
+                known.join(", ")
+            );
+        }
+        self.cells
+            .retain(|cell| ids.is_empty() || ids.iter().any(|id| selects(id, cell)));
+        Ok(())
+    }
+}
+
+fn parted(mut table: Table) -> Result<(Head, Table)> {
+    let mut head = Table::new();
+    for name in HEAD {
+        if let Some(value) = table.remove(name) {
+            head.insert(name.to_owned(), value);
+        }
+    }
+    let head: Head = Value::Table(head)
+        .try_into()
+        .map_err(|e: toml::de::Error| anyhow::anyhow!("a [[cell]]: {}", e.message()))?;
+    let sound = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if head.id.is_empty() || !head.id.chars().all(sound) || head.id.starts_with(['.', '-']) {
+        bail!(
+            "{:?} is no id of a cell: letters, digits, '-', '_' and '.' make one",
+            head.id
+        );
+    }
+    Ok((head, table))
+}
+
+/// Tables are laid over one another entry by entry, everything else is replaced.
+fn overlay(under: &mut Table, over: Table) {
+    for (name, value) in over {
+        match (under.get_mut(&name), value) {
+            (Some(Value::Table(under)), Value::Table(over)) => overlay(under, over),
+            (_, value) => drop(under.insert(name, value)),
+        }
+    }
+}
+
+fn cell(head: Head, spec: Table, seeds: u64) -> Result<Cell> {
+    let mut spec: Spec = Value::Table(spec)
+        .try_into()
+        .map_err(|e: toml::de::Error| anyhow::anyhow!("{}", e.message().replace('\n', "; ")))?;
+    let known = schism_checkers::properties();
+    for name in &head.finds {
+        find("property", name, known, schism_checkers::Property::name)?;
+    }
+    // What must be found decides, where nothing else is said.
+    if spec.properties.is_empty() {
+        spec.properties.clone_from(&head.finds);
+    }
+    let missing: BTreeSet<&String> = head
+        .finds
+        .iter()
+        .filter(|f| !spec.properties.contains(f))
+        .collect();
+    if let Some(missing) = missing.first() {
+        bail!("it must find {missing:?}, which is not among its properties");
+    }
+    spec.clone().resolve()?;
+    Ok(Cell {
+        id: head.id,
+        about: head.about,
+        finds: head.finds,
+        counters: head.counters,
+        seeds: head.seeds.unwrap_or(seeds).max(1),
+        spec,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: &str = r#"
+name = "two"
+seed = 5
+[defaults]
+workload = "set"
+time-limit = "5s"
+[[cell]]
+id = "D01"
+finds = ["lost-writes"]
+nodes = 3
+options = { ack = "async", failover = "naive" }
+[[cell]]
+id = "D01-remedy-1"
+like = "D01"
+seeds = 4
+options = { ack = "majority" }
+"#;
+
+    #[test]
+    fn a_remedy_is_like_its_danger_but_for_what_it_says() {
+        let campaign = Campaign::parse(TWO).unwrap();
+        let [danger, remedy] = campaign.cells.as_slice() else {
+            panic!("two cells")
+        };
+        assert_eq!(
+            danger.spec.properties,
+            ["lost-writes"],
+            "what must be found decides"
+        );
+        assert!(remedy.finds.is_empty() && remedy.spec.properties.is_empty());
+        assert_eq!((danger.seeds, remedy.seeds), (1, 4));
+        assert_eq!(remedy.spec.nodes, 3);
+        assert_eq!(remedy.spec.options["failover"], "naive");
+        assert_eq!(remedy.spec.options["ack"], "majority");
+    }
+
+    #[test]
+    fn a_row_selects_its_cells() {
+        let mut campaign = Campaign::parse(TWO).unwrap();
+        assert!(campaign.select(&["D0".to_owned()]).is_err());
+        campaign.select(&["D01-remedy-1".to_owned()]).unwrap();
+        assert_eq!(campaign.cells.len(), 1);
+        let mut campaign = Campaign::parse(TWO).unwrap();
+        campaign.select(&["D01".to_owned()]).unwrap();
+        assert_eq!(campaign.cells.len(), 2);
+    }
+
+    #[test]
+    fn mistakes_name_their_cell() {
+        for (text, says) in [
+            ("name = \"x\"", "no [[cell]]"),
+            ("name = \"x\"\n[[cell]]\nid = \"a/b\"", "no id"),
+            (
+                "name = \"x\"\n[[cell]]\nid = \"a\"\nnoodles = 3",
+                "cell a: unknown field `noodles`",
+            ),
+            (
+                "name = \"x\"\n[[cell]]\nid = \"a\"\nfinds = [\"speed\"]",
+                "no property \"speed\"",
+            ),
+            (
+                "name = \"x\"\n[[cell]]\nid = \"a\"\nlike = \"b\"",
+                "no cell \"b\" before it",
+            ),
+            (
+                "name = \"x\"\n[[cell]]\nid = \"a\"\n[[cell]]\nid = \"a\"",
+                "two cells",
+            ),
+            ("name = \"x\"\ncells = 1", "line 2, column 1"),
+        ] {
+            let error = format!("{:#}", Campaign::parse(text).unwrap_err());
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}
