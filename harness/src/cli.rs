@@ -305,11 +305,11 @@ fn run_campaign(args: &CampaignArgs) -> Result<i32, Failure> {
         let (baseline, told) = usage(told.resolve())?;
         return usage(campaign::merge(parts, out, &baseline, &told));
     }
-    let (campaign, text) = usage(args.campaign())?;
+    let campaign = usage(args.campaign())?;
     let (baseline, told) = usage(args.told.resolve())?;
     let (record, folder) = match &args.resume {
         Some(folder) => (usage(campaign::Record::read(folder))?, folder.clone()),
-        None => usage(args.create(&campaign, &text))?,
+        None => usage(args.create(&campaign))?,
     };
     let way = campaign::Way {
         folder,
@@ -389,8 +389,8 @@ fn deliver(out: Option<&Path>, text: &str) -> Result<()> {
 }
 
 impl CampaignArgs {
-    /// The campaign and the text that it was read from.
-    fn campaign(&self) -> Result<(Campaign, String)> {
+    /// The campaign, with what the flags say of it.
+    fn campaign(&self) -> Result<Campaign> {
         let kept = self
             .resume
             .as_ref()
@@ -401,17 +401,16 @@ impl CampaignArgs {
             .or(kept)
             .context("no campaign file is given")?;
         let mut campaign = Campaign::read(&path)?;
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+
         campaign.select(&self.cells)?;
         over(&mut campaign.seed, self.seed.as_ref());
         for cell in &mut campaign.cells {
             over(&mut cell.seeds, self.seeds.as_ref());
         }
-        Ok((campaign, text))
+        Ok(campaign)
     }
 
-    fn create(&self, campaign: &Campaign, text: &str) -> Result<(campaign::Record, PathBuf)> {
+    fn create(&self, campaign: &Campaign) -> Result<(campaign::Record, PathBuf)> {
         store::writable(&self.out)?;
         let mut record = campaign::Record::new(campaign, self.shard);
         if self.since_last
@@ -419,7 +418,7 @@ impl CampaignArgs {
         {
             record.first_what_failed(&last);
         }
-        Ok((record, campaign::create(campaign, text, &self.out)?))
+        Ok((record, campaign::create(campaign, &self.out)?))
     }
 }
 

@@ -76,6 +76,8 @@ struct Engine<'a> {
     before_s: f64,
     running: JoinSet<Result<Ended>>,
     load: Load,
+    /// How many side by side were announced.
+    said: usize,
 }
 
 /// What runs have cost so far.
@@ -130,6 +132,7 @@ impl<'a> Engine<'a> {
             begun: Instant::now(),
             running: JoinSet::new(),
             load,
+            said: 1,
         }
     }
 
@@ -218,7 +221,6 @@ impl<'a> Engine<'a> {
     }
 
     fn end(&mut self, ended: &Ended) -> Result<()> {
-        let before = self.side_by_side();
         let entry = &mut self.record.cells[ended.entry];
         let folder = self
             .way
@@ -251,8 +253,10 @@ impl<'a> Engine<'a> {
         self.record.elapsed_s = self.before_s + self.begun.elapsed().as_secs_f64();
         self.record.write(&self.way.folder)?;
         self.listener.ended(self.record, ended.entry);
+        // A run more or less is not worth a word.
         let now = self.side_by_side();
-        if now != before {
+        if self.load.runs == 1 || now.abs_diff(self.said) > 1 {
+            self.said = now;
             self.listener
                 .side_by_side(now, self.load.cores_a_run().unwrap_or_default());
         }

@@ -43,6 +43,8 @@ pub struct Campaign {
     pub budget: Option<Duration>,
     /// The cells, in the file's order.
     pub cells: Vec<Cell>,
+    /// The files that it was read from, each with its name and its text; its own first.
+    pub files: Vec<(String, String)>,
 }
 
 /// One configuration with what is expected of it.
@@ -76,6 +78,12 @@ struct Raw {
     budget: Option<Duration>,
     #[serde(default)]
     defaults: Table,
+    /// Files beside this one whose cells belong to this campaign, too.
+    #[serde(default)]
+    include: Vec<String>,
+    /// Of the included cells only these, or these rows.
+    #[serde(default)]
+    only: Vec<String>,
     #[serde(default)]
     cell: Vec<Table>,
 }
@@ -102,18 +110,45 @@ const fn one() -> u64 {
 }
 
 impl Campaign {
-    /// Reads a campaign file.
+    /// Reads a campaign file, and those that it includes.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the campaign {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("campaign {}", path.display()))
+        let beside = |name: &str| {
+            let path = path.with_file_name(name);
+            std::fs::read_to_string(&path)
+                .with_context(|| format!("cannot read the campaign {}", path.display()))
+        };
+        let name = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
+        Self::of(name, &beside(name)?, &beside)
+            .with_context(|| format!("campaign {}", path.display()))
     }
 
-    /// Reads a campaign from TOML, and checks each cell's spec.
+    /// Reads a campaign from TOML that includes nothing, and checks each cell's spec.
     pub fn parse(text: &str) -> Result<Self> {
+        Self::of("campaign.toml", text, &|name| {
+            bail!("there is no file {name:?} beside it")
+        })
+    }
+
+    fn of(name: &str, text: &str, beside: &dyn Fn(&str) -> Result<String>) -> Result<Self> {
         let raw: Raw = crate::spec::from_toml(text)?;
         let mut tables: Vec<(String, Table)> = Vec::new();
         let mut cells = Vec::new();
+        let mut files = vec![(name.to_owned(), text.to_owned())];
+        for name in &raw.include {
+            if name.contains('/') || files.iter().any(|(file, _)| file == name) {
+                bail!("include = [{name:?}]: give the name of another file beside this one, once");
+            }
+            let mut other = Self::of(name, &beside(name)?, beside).with_context(|| name.clone())?;
+            other.select(&raw.only)?;
+            for cell in &mut other.cells {
+                cell.seeds = cell.seeds.max(raw.seeds);
+            }
+            cells.extend(other.cells);
+            files.extend(other.files);
+        }
         for table in raw.cell {
             let (head, own) = parted(table)?;
             let id = head.id.clone();
@@ -125,7 +160,7 @@ impl Campaign {
                 spec = other.clone();
             }
             overlay(&mut spec, own);
-            if tables.iter().any(|(other, _)| *other == id) {
+            if cells.iter().any(|other: &Cell| other.id == id) {
                 bail!("two cells have the id {id:?}");
             }
             tables.push((id.clone(), spec.clone()));
@@ -140,6 +175,7 @@ impl Campaign {
             seed: raw.seed,
             budget: raw.budget,
             cells,
+            files,
         })
     }
 
@@ -275,6 +311,21 @@ options = { ack = "majority" }
         let mut campaign = Campaign::parse(TWO).unwrap();
         campaign.select(&["D01".to_owned()]).unwrap();
         assert_eq!(campaign.cells.len(), 2);
+    }
+
+    #[test]
+    fn other_files_are_included_in_part() {
+        let beside = |name: &str| match name {
+            "two.toml" => Ok(TWO.to_owned()),
+            _ => bail!("no such file"),
+        };
+        let read = |text: &str| Campaign::of("all.toml", text, &beside);
+        let all = read("name = \"all\"\nseeds = 3\ninclude = [\"two.toml\"]\nonly = [\"D01-remedy-1\"]\n[[cell]]\nid = \"x\"").unwrap();
+        let ids: Vec<(&str, u64)> = all.cells.iter().map(|c| (c.id.as_str(), c.seeds)).collect();
+        assert_eq!(ids, [("D01-remedy-1", 4), ("x", 3)]);
+        assert_eq!(all.files.len(), 2);
+        assert!(read("name = \"all\"\ninclude = [\"three.toml\"]").is_err());
+        assert!(read("name = \"all\"\ninclude = [\"two.toml\"]\n[[cell]]\nid = \"D01\"").is_err());
     }
 
     #[test]

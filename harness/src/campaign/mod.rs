@@ -44,15 +44,18 @@ pub struct Told {
 /// Where the text of the campaign file is kept, so that a campaign can go on from its folder alone.
 pub const TEXT: &str = "campaign.toml";
 
-/// Makes the folder of a new campaign under `out`, with the campaign file in it, and points `latest-campaign` at it.
-pub fn create(campaign: &Campaign, text: &str, out: &Path) -> Result<PathBuf> {
+/// Makes the folder of a new campaign under `out`, with the campaign's files in it, and points `latest-campaign` at it.
+pub fn create(campaign: &Campaign, out: &Path) -> Result<PathBuf> {
     let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let safe = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     let name: String = campaign.name.chars().map(safe).collect();
     let name = format!("{}-campaign-{name}", time.replace([':', '-'], ""));
     let folder = crate::store::fresh(out, &name, "latest-campaign")?;
-    let path = folder.join(TEXT);
-    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    let included = campaign.files.iter().skip(1).map(|(name, _)| name.as_str());
+    for (name, (_, text)) in std::iter::once(TEXT).chain(included).zip(&campaign.files) {
+        let path = folder.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     Ok(folder)
 }
 
@@ -113,9 +116,7 @@ pub fn merge(parts: &[PathBuf], out: &Path, baseline: &Baseline, told: &Told) ->
         .map(|part| Record::read(part))
         .collect::<Result<Vec<_>>>()?;
     let mut whole = Record::merged(records)?;
-    let text = fs::read_to_string(parts[0].join(TEXT))
-        .with_context(|| format!("cannot read {TEXT} of {}", parts[0].display()))?;
-    let folder = create(&Campaign::parse(&text)?, &text, out)?;
+    let folder = create(&Campaign::read(&parts[0].join(TEXT))?, out)?;
     for part in parts {
         copy(&part.join("runs"), &folder.join("runs"))?;
     }

@@ -45,6 +45,26 @@ pub(super) fn counts(record: &Record) -> String {
     }
 }
 
+/// How many dangers were found, and how many of the runs that must pass raised an alarm.
+fn recall(record: &Record) -> String {
+    let ran = |e: &&Entry| !matches!(e.outcome, None | Some(Outcome::Skipped | Outcome::Error));
+    let (dangers, others): (Vec<&Entry>, Vec<&Entry>) = record
+        .cells
+        .iter()
+        .filter(ran)
+        .partition(|e| !e.finds.is_empty());
+    let found = dangers
+        .iter()
+        .filter(|e| e.outcome == Some(Outcome::AsExpected))
+        .count();
+    let alarms = others.iter().filter(|e| !e.fingerprints.is_empty()).count();
+    format!(
+        "dangers found in {found} of {} runs; alarms in {alarms} of {} runs that must pass",
+        dangers.len(),
+        others.len()
+    )
+}
+
 /// The matrix for a terminal, failures first, and where to look.
 pub(super) fn matrix(record: &Record, folder: &Path, colour: bool) -> String {
     let paint = |text: String, outcome: Outcome| match (colour, outcome) {
@@ -81,6 +101,7 @@ pub(super) fn matrix(record: &Record, folder: &Path, colour: bool) -> String {
         let _ = writeln!(out, "baseline: {line}");
     }
     let _ = writeln!(out, "\n{} in {:.0} s", counts(record), record.elapsed_s);
+    let _ = writeln!(out, "{}", recall(record));
     let _ = writeln!(out, "summary: {}", folder.join("index.html").display());
     out
 }
@@ -97,6 +118,7 @@ pub(super) fn markdown(record: &Record) -> String {
         escape::markdown(&record.name),
         counts(record)
     );
+    let _ = writeln!(out, "{}.\n", recall(record));
     let _ = writeln!(
         out,
         "| cell | expected | came out | first anomaly |\n|---|---|---|---|"
