@@ -18,6 +18,8 @@ mod counter;
 mod forks;
 #[path = "oracle/lost_writes.rs"]
 mod lost_writes;
+#[path = "oracle/orders.rs"]
+mod orders;
 #[path = "oracle/prefixes.rs"]
 mod prefixes;
 #[path = "oracle/queue.rs"]

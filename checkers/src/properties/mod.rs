@@ -1,6 +1,8 @@
 //! One property a file; each has its entry in [`properties`].
 
 mod bank;
+mod causal;
+mod causal_reverse;
 mod consistent_prefix;
 mod convergence;
 mod counter;
@@ -8,11 +10,14 @@ mod linearizable;
 mod long_fork;
 mod lost_writes;
 pub(crate) mod meaningful;
+mod monotonic;
 mod monotonic_reads;
 mod monotonic_writes;
+mod pram;
 mod queue;
 mod read_your_writes;
 mod recovery;
+mod sequential;
 mod set;
 mod split_brain;
 mod stale_reads;
@@ -41,6 +46,11 @@ pub fn properties() -> &'static [&'static dyn Property] {
         &convergence::Convergence,
         &split_brain::SplitBrain,
         &linearizable::Linearizable,
+        &sequential::Sequential,
+        &causal::Causal,
+        &pram::Pram,
+        &causal_reverse::CausalReverse,
+        &monotonic::Monotonic,
         &recovery::Recovery,
         &meaningful::Meaningful,
         &stats::Stats,
