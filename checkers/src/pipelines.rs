@@ -13,7 +13,7 @@
 use crate::Budget;
 use crate::accesses::{Access, Plan, Source};
 use crate::clocks::{Clock, Clocks};
-use std::collections::BTreeSet;
+use crate::fixed::FixedMap;
 
 /// What one session's reads say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,13 +42,15 @@ struct Session {
     /// By lane, in turn: from which write on this must come before as well.
     entries: Vec<Vec<(u32, Clock)>>,
     /// The first write comes before the second one.
-    edges: BTreeSet<(u32, u32)>,
+    edges: Vec<(u32, u32)>,
     /// Whether what was looked at before has to be looked at again.
     dirty: bool,
     /// Whether this is not the first pass.
     again: bool,
     /// By own operation, what came before it and itself.
     after: Vec<Clock>,
+    /// By key, the write that was returned last.
+    last: FixedMap<u32, u32>,
 }
 
 impl<'a> Pipelines<'a> {
@@ -100,10 +102,11 @@ impl<'a> Pipelines<'a> {
         let mut session = Session {
             number,
             entries: vec![Vec::new(); self.plan.lanes.members.len()],
-            edges: BTreeSet::new(),
+            edges: Vec::new(),
             dirty: false,
             again: false,
             after: vec![0; own.len()],
+            last: FixedMap::new(),
         };
         loop {
             session.dirty = false;
@@ -174,7 +177,8 @@ impl<'a> Pipelines<'a> {
         None
     }
 
-    /// Every write of the key that is known comes before the one that was returned; or the one of them that comes after it.
+    /// Every write of the key that is known comes before the one that was returned; or the one of them that comes after it. The one that was returned
+    /// the last time goes first: most others come before that.
     fn returned(
         &mut self,
         session: &mut Session,
@@ -183,31 +187,54 @@ impl<'a> Pipelines<'a> {
         known: Clock,
     ) -> Result<(), u32> {
         let key = self.plan.all[at as usize].key;
+        let last = session.last.insert(key, write);
+        if let Some(last) = last.filter(|last| *last != write && self.holds(known, *last)) {
+            let behind = self.must_precede(session, write);
+            if !self.holds(behind, last) {
+                self.put_before(session, &[last], write, known)?;
+            }
+        }
         let behind = self.must_precede(session, write);
         let mut others = Vec::new();
         self.clocks.ahead(known, behind, &mut |lane, has, had| {
-            others.extend(
-                self.plan
-                    .last_write(lane, key, has, had)
-                    .filter(|other| *other != write),
-            );
+            let other = self.plan.last_write(lane, key, has, had);
+            others.extend(other.filter(|other| *other != write));
         });
+        self.put_before(session, &others, write, known)
+    }
+
+    fn put_before(
+        &mut self,
+        session: &mut Session,
+        others: &[u32],
+        write: u32,
+        known: Clock,
+    ) -> Result<(), u32> {
+        if others.is_empty() {
+            return Ok(());
+        }
+        let mut all = 0;
+        for &other in others {
+            let clock = self.must_precede(session, other);
+            if self.holds(clock, write) {
+                return Err(other);
+            }
+            all = self.clocks.merge(all, clock);
+            session.edges.push((other, write));
+        }
+        self.add(session, write, all);
+        let overlap = self.plan.lanes.sessions[session.number].len() > 1;
+        session.dirty |= self.holds(known, write) || session.again || overlap;
+        Ok(())
+    }
+
+    /// Whether a clock knows a write.
+    fn holds(&self, clock: Clock, write: u32) -> bool {
         let (lane, number) = (
             self.plan.lanes.of[write as usize],
             self.plan.lanes.number[write as usize],
         );
-        let new = self.clocks.get(known, lane) < number;
-        for other in others {
-            let clock = self.must_precede(session, other);
-            if self.clocks.get(clock, lane) >= number {
-                return Err(other);
-            }
-            session.edges.insert((other, write));
-            self.add(session, write, clock);
-            session.dirty |=
-                !new || session.again || self.plan.lanes.sessions[session.number].len() > 1;
-        }
-        Ok(())
+        self.clocks.get(clock, lane) >= number
     }
 
     /// What must come before a write, itself included.
@@ -254,7 +281,9 @@ impl<'a> Pipelines<'a> {
 
     /// Follows the known edges until nothing changes.
     fn settle(&mut self, session: &mut Session, own: &[u32]) -> Option<View> {
-        let edges: Vec<(u32, u32)> = session.edges.iter().copied().collect();
+        session.edges.sort_unstable();
+        session.edges.dedup();
+        let edges = session.edges.clone();
         let mut changed = true;
         while changed {
             changed = false;

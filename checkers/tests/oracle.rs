@@ -16,6 +16,8 @@ mod convergence;
 mod counter;
 #[path = "oracle/forks.rs"]
 mod forks;
+#[path = "oracle/jepsen.rs"]
+mod jepsen;
 #[path = "oracle/lost_writes.rs"]
 mod lost_writes;
 #[path = "oracle/orders.rs"]
