@@ -18,9 +18,12 @@
 //! assert_eq!(verdict.properties["stale-reads"].anomalies[0].operations, [0, 2, 4]);
 //! ```
 
+mod accesses;
 mod add_wins;
 mod atomicity;
 mod budget;
+mod causality;
+mod clocks;
 mod closure;
 mod cycles;
 mod elements;
@@ -31,11 +34,13 @@ mod fixed;
 mod intern;
 pub mod linearize;
 mod order;
+mod pipelines;
 mod prepared;
 mod properties;
 pub mod register;
 mod search;
 mod sums;
+mod total_order;
 mod transactions;
 pub mod verdict;
 mod words;
@@ -57,6 +62,11 @@ pub trait Property: Sync {
 
     /// What it promises, in one line.
     fn summary(&self) -> &'static str;
+
+    /// Whether it is left out unless somebody names it: what no fast algorithm decides.
+    fn only_when_named(&self) -> bool {
+        false
+    }
 
     /// Whether the history has the operations that it is about.
     fn fits(&self, history: &Prepared<'_>) -> bool;
@@ -126,7 +136,7 @@ impl Chosen {
     }
 }
 
-/// The properties to check: the `named` ones, or all that fit. `deciding` are those that make the verdict, and are checked as well; when
+/// The properties to check: the `named` ones, or all that fit (but for those that are only checked when named). `deciding` are those that make the verdict, and are checked as well; when
 /// there are none, all do. A named one that does not fit is an error; a deciding one that was not named and does not fit is `unknown`.
 pub fn choose(
     history: &Prepared<'_>,
@@ -154,7 +164,8 @@ pub fn choose(
         None => properties()
             .iter()
             .copied()
-            .filter(|p| !SAID_APART.contains(&p.name()) && p.fits(history))
+            .filter(|p| !SAID_APART.contains(&p.name()) && !p.only_when_named())
+            .filter(|p| p.fits(history))
             .collect(),
     };
     let mut chosen: Vec<Chosen> = Vec::new();

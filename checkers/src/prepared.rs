@@ -13,7 +13,13 @@ pub enum Shape {
     Register,
     /// `add`, and `read` that returns lists.
     Set,
-    /// The same, with `remove`.
+    /// The same by `write`, as Jepsen's causal-reverse has it: no write puts a list there, and every read returns one.
+    Inserts,
+    /// `add`, and `read` that returns rows with `val` and `sts`.
+    Rows,
+    /// `write` of a key's parts one after another, and `read` that returns the key and the list of them.
+    Subkeys,
+    /// The same as a set, with `remove`.
     RemovableSet,
     /// `add`, and `read` that returns numbers.
     Counter,
@@ -157,8 +163,19 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
     let accounts = reads().any(Value::is_object);
     let numbers = || reads().all(|v| v.is_number() || v.is_null());
     let only_lists = || reads().all(|v| v.is_array() || v.is_null());
-    if all(&["add", "read"]) && (adds || lists) && only_lists() {
+    if all(&["add", "read"]) && rows(ops, indexes) {
+        Shape::Rows
+    } else if all(&["add", "read"]) && (adds || lists) && only_lists() {
         Shape::Set
+    } else if all(&["read", "write"]) && lists && are_subkeys(ops, indexes) {
+        Shape::Subkeys
+    } else if all(&["read", "write"])
+        && writes
+        && lists
+        && only_lists()
+        && !writes_lists(ops, indexes)
+    {
+        Shape::Inserts
     } else if all(&["read", "write", "cas"]) && (writes || !(lists || accounts)) {
         Shape::Register
     } else if all(&["add", "remove", "read"]) && any("remove") && only_lists() {
@@ -174,4 +191,36 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
     } else {
         Shape::Other
     }
+}
+
+/// Whether rows with a value and a timestamp were added or read.
+fn rows(ops: &[Op<'_>], indexes: &[usize]) -> bool {
+    let is_row = |v: &Value| v.get("val").is_some() && v.get("sts").is_some();
+    indexes
+        .iter()
+        .filter_map(|&i| ops[i].result())
+        .any(|v| is_row(v) || v.as_array().is_some_and(|list| list.iter().any(is_row)))
+}
+
+/// Whether every read asked for a key and got that key and a list, as in Jepsen's sequential.
+fn are_subkeys(ops: &[Op<'_>], indexes: &[usize]) -> bool {
+    let mut reads = indexes
+        .iter()
+        .map(|&i| &ops[i])
+        .filter(|op| op.f() == "read");
+    reads.all(|op| {
+        let asked = !op.argument().is_null();
+        asked
+            && op
+                .result()
+                .is_none_or(|v| v.get(0) == Some(op.argument()) && v[1].is_array())
+    })
+}
+
+fn writes_lists(ops: &[Op<'_>], indexes: &[usize]) -> bool {
+    let mut writes = indexes
+        .iter()
+        .map(|&i| &ops[i])
+        .filter(|op| op.f() == "write");
+    writes.any(|op| op.argument().is_array())
 }

@@ -335,7 +335,7 @@ impl<'o> Search<'o> {
 }
 
 /// 128 bits of an operation's number that look random.
-fn spread(word: u64) -> u128 {
+pub(crate) fn spread(word: u64) -> u128 {
     u128::from(mix(word)) << 64 | u128::from(mix(word ^ 0x5851_F42D_4C95_7F2D))
 }
 

@@ -48,6 +48,15 @@ pub(crate) fn when(op: &Op<'_>) -> String {
 
 /// The operation as a noun: `process 3's write of 7 (0.100 s to 0.200 s, answered by n1)`.
 pub(crate) fn noun(op: &Op<'_>) -> String {
+    noun_with(op, "")
+}
+
+/// The same with the key: `process 3's write of 7 on x (...)`.
+pub(crate) fn noun_on(op: &Op<'_>, key: &str) -> String {
+    noun_with(op, &format!(" on {key}"))
+}
+
+fn noun_with(op: &Op<'_>, on: &str) -> String {
     let what = match (op.f(), op.argument()) {
         ("read", _) => format!(
             "read of {}",
@@ -68,7 +77,7 @@ pub(crate) fn noun(op: &Op<'_>) -> String {
         (f, argument) => format!("{f} of {}", value(argument)),
     };
     let by = node(op).map(|n| format!(", by {n}")).unwrap_or_default();
-    format!("{}'s {what} ({}{by})", op.process(), when(op))
+    format!("{}'s {what}{on} ({}{by})", op.process(), when(op))
 }
 
 /// A length of time in a sentence: milliseconds with as many digits as tell something.

@@ -113,6 +113,77 @@ fn few_writers(case: u64) -> Registers {
     }
 }
 
+/// Stronger before weaker, on registers. Linearizable, sequential, PRAM: Lipton and Sandberg 1988. Sequential, causal: Ahamad et al. 1995. What `causal` decides is
+/// the weakest form (CC of Bouajjani et al. 2017), which lets a session see two unordered writes in turn: so neither PRAM nor the guarantees that speak of one
+/// order of versions follow from it. They do follow from causal convergence, and all of them from sequential (Viotti and Vukolic 2016,
+/// Bouajjani et al. 2017).
+const STRONGER: [(&str, &str); 8] = [
+    ("linearizable", "sequential"),
+    ("sequential", "causal"),
+    ("sequential", "pram"),
+    ("sequential", "monotonic-reads"),
+    ("sequential", "read-your-writes"),
+    ("sequential", "monotonic-writes"),
+    ("sequential", "writes-follow-reads"),
+    ("linearizable", "causal"),
+];
+
+#[test]
+fn what_violates_the_weaker_violates_the_stronger() {
+    let cases = cases(1000);
+    let mut stronger_alone = [0_u64; STRONGER.len()];
+    for case in 0..cases {
+        let history = draw(several_keys(case), case);
+        for ((stronger, weaker), alone) in STRONGER.iter().zip(&mut stronger_alone) {
+            let strong = result(&history, stronger).verdict;
+            let weak = result(&history, weaker).verdict;
+            assert!(
+                !(weak == Decision::Violated && strong != Decision::Violated),
+                "case {case}: {weaker} is violated, and {stronger} is {strong:?}:\n{}",
+                shown(&history)
+            );
+            *alone += u64::from(strong == Decision::Violated && weak == Decision::Holds);
+        }
+    }
+    // And the stronger ones are stronger indeed.
+    let common = stronger_alone.iter().all(|n| *n > 0);
+    assert!(
+        common,
+        "only the stronger one was violated in: {STRONGER:?} {stronger_alone:?}"
+    );
+}
+
+/// One order of all writes that causes fit (`one_order_of_writes`, causal convergence) is one that no session goes back in.
+#[test]
+fn what_violates_a_session_guarantee_has_no_one_order_of_writes() {
+    const GUARANTEES: [&str; 4] = [
+        "monotonic-reads",
+        "read-your-writes",
+        "monotonic-writes",
+        "writes-follow-reads",
+    ];
+    let mut violated = 0;
+    let cases = cases(1500);
+    for case in 0..cases {
+        let history = draw(several_keys(case), case);
+        let broken = GUARANTEES.iter().any(|g| is_violated(&history, g));
+        violated += u64::from(broken);
+        let causal = result(&history, "causal");
+        let converges =
+            causal.verdict == Decision::Holds && causal.details["one_order_of_writes"] == true;
+        assert!(!(broken && converges), "case {case}:\n{}", shown(&history));
+    }
+    assert!(violated > cases / 50, "violated in {violated} of {cases}");
+}
+
+/// Unique values in two registers.
+fn several_keys(case: u64) -> Registers {
+    Registers {
+        keys: 2,
+        ..few_writers(case)
+    }
+}
+
 // --- Between an anomaly and its operations -----------------------------------------------------------------------------
 
 /// With and without compare-and-sets, unique values and few, reads of what nobody wrote.
@@ -235,7 +306,7 @@ fn a_torn_history_is_no_error() {
 }
 
 /// Histories in which everything holds.
-const TORN: [&str; 10] = [
+const TORN: [&str; 12] = [
     "0: write x 1 @0..1; 1: read x 1 @2..3; 2: cas x [1,2] @4..9 info; 1: read x 2 @5..6; 3: write x 3 @7..?",
     "0: add s 1 @0..1 node=n1 term=1; 1: add s 2 @0..5 node=n1 term=1; 2: read s [1,2] @6..7 final node=n1; \
      3: read s [2,1] @6..7 final node=n2",
@@ -253,4 +324,7 @@ const TORN: [&str; 10] = [
        0: txn - [["r","x",1],["r","y",null]] @6..7"#,
     r#"0: txn - [["append","x",1]] @0..1; 1: txn - [["append","x",2],["r","x",[1,2]]] @2..9; 
        2: txn - [["r","x",[1,2]]] @4..5; 0: txn - [["r","x",[1]]] @6..7"#,
+    r#"0: add - {"val":1}>{"val":1,"sts":10} @0..1; 1: add - {"val":2}>{"val":2,"sts":20} @2..9 info; 0: read - [{"val":1,"sts":10}] @4..5; 
+       0: read - [{"val":1,"sts":10},{"val":2,"sts":20}] @10..11"#,
+    r#"0: write - 3 @0..9; 1: read - 3>[3,[null,"3_0"]] @1..2; 1: read - 3>[3,["3_1","3_0"]] @10..11"#,
 ];

@@ -16,8 +16,12 @@ mod convergence;
 mod counter;
 #[path = "oracle/forks.rs"]
 mod forks;
+#[path = "oracle/jepsen.rs"]
+mod jepsen;
 #[path = "oracle/lost_writes.rs"]
 mod lost_writes;
+#[path = "oracle/orders.rs"]
+mod orders;
 #[path = "oracle/prefixes.rs"]
 mod prefixes;
 #[path = "oracle/queue.rs"]

@@ -56,6 +56,7 @@ fn said(losses: edn::Losses) -> Vec<String> {
             losses.tuples,
             "tuples of a key and a value were taken apart",
         ),
+        (losses.inits, "events of :read-init became plain reads"),
     ];
     all.into_iter()
         .filter(|(n, _)| *n > 0)

@@ -30,7 +30,12 @@ pub fn print(what: What, as_json: bool) -> Result<()> {
     let mut out = String::new();
     for entry in &entries {
         let field = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
-        let _ = writeln!(out, "{:<18} {}", field("name"), field("summary"));
+        let when = if entry["only_when_named"] == true {
+            " (only when named)"
+        } else {
+            ""
+        };
+        let _ = writeln!(out, "{:<18} {}{when}", field("name"), field("summary"));
         for option in entry["options"].as_array().into_iter().flatten() {
             let field = |name: &str| option[name].as_str().unwrap_or_default().to_owned();
             let default = match field("default") {
@@ -80,7 +85,7 @@ fn entries(what: What) -> Vec<Value> {
             .collect(),
         What::Properties => schism_checkers::properties()
             .iter()
-            .map(|p| json!({"name": p.name(), "summary": p.summary()}))
+            .map(|p| json!({"name": p.name(), "summary": p.summary(), "only_when_named": p.only_when_named()}))
             .collect(),
     }
 }

@@ -2,6 +2,8 @@
 
 mod availability;
 mod bank;
+mod causal;
+mod causal_reverse;
 mod consistent_prefix;
 mod convergence;
 mod counter;
@@ -9,11 +11,14 @@ mod linearizable;
 mod long_fork;
 mod lost_writes;
 pub(crate) mod meaningful;
+mod monotonic;
 mod monotonic_reads;
 mod monotonic_writes;
+mod pram;
 mod queue;
 mod read_your_writes;
 mod recovery;
+mod sequential;
 mod set;
 mod split_brain;
 mod stale_reads;
@@ -43,6 +48,11 @@ pub fn properties() -> &'static [&'static dyn Property] {
         &split_brain::SplitBrain,
         &linearizable::Linearizable,
         &availability::Availability,
+        &sequential::Sequential,
+        &causal::Causal,
+        &pram::Pram,
+        &causal_reverse::CausalReverse,
+        &monotonic::Monotonic,
         &recovery::Recovery,
         &meaningful::Meaningful,
         &stats::Stats,

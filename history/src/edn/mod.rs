@@ -6,6 +6,7 @@
 
 mod form;
 mod independent;
+mod read_init;
 mod write;
 
 pub use write::{write, write_event};
@@ -29,6 +30,8 @@ pub struct Losses {
     pub fields: u64,
     /// Tuples `[key value]` of Jepsen's `independent`, which were taken apart.
     pub tuples: u64,
+    /// Events of Jepsen's `:read-init`, which became plain reads.
+    pub inits: u64,
 }
 
 const EXAMPLE: &str = "{:index 0, :time 1200345, :process 3, :type :invoke, :f :write, :value 7}";
@@ -47,6 +50,7 @@ pub fn read(input: impl BufRead) -> Result<(History, Losses), Error> {
         }
     };
     context.losses.tuples = independent::split(&mut events);
+    context.losses.inits = read_init::rename(&mut events);
     let mut history = History::new(events)?;
     history.torn = torn;
     Ok((history, context.losses))
@@ -423,6 +427,15 @@ mod tests {
         assert_eq!(losses.tuples, 3);
         assert_eq!(history.ops()[0].key(), Some(&Key::Number(7)));
         assert_eq!(history.ops()[1].argument(), &serde_json::json!([3, 4]));
+        let causal = "{:process 0 :type :invoke :f :read-init :value [7 nil]}{:process 0 :type :ok :f :read-init :value [7 0] :position 1 :link :init}\
+                      {:process 0 :type :invoke :f :write :value [7 1]}{:process 0 :type :ok :f :write :value [7 1]}\
+                      {:process 0 :type :invoke :f :read :value [7 nil]}{:process 0 :type :ok :f :read :value [7 1]}";
+        let (history, losses) = read(causal.as_bytes()).unwrap();
+        assert_eq!((losses.tuples, losses.inits, losses.fields), (6, 2, 2));
+        assert_eq!(
+            (history.ops()[0].f(), history.ops()[0].result()),
+            ("read", Some(&Value::Null))
+        );
         let plain = "{:process 0 :type :invoke :f :read :value nil}{:process 1 :type :invoke :f :cas :value [3 4]}";
         let (history, losses) = read(plain.as_bytes()).unwrap();
         assert!(losses.tuples == 0 && history.ops()[1].key().is_none());
