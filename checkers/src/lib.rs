@@ -20,13 +20,16 @@
 
 mod add_wins;
 mod budget;
+mod carts;
 mod closure;
 mod cycles;
 mod elements;
 mod fault;
+mod final_values;
 mod finals;
 mod findings;
 mod fixed;
+mod happens_before;
 mod intern;
 pub mod linearize;
 mod order;
@@ -62,6 +65,16 @@ pub trait Property: Sync {
 
     /// Decides it.
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult;
+
+    /// Whether it is only checked when it is named: what it asks, only some systems promise, or no fast algorithm decides it.
+    fn only_when_named(&self) -> bool {
+        false
+    }
+
+    /// Whether it is checked though nobody named it, where it fits only a part of what it may be asked about.
+    fn fits_unasked(&self, history: &Prepared<'_>) -> bool {
+        self.fits(history)
+    }
 }
 
 /// Why a history cannot be checked as asked.
@@ -153,7 +166,8 @@ pub fn choose(
         None => properties()
             .iter()
             .copied()
-            .filter(|p| !SAID_APART.contains(&p.name()) && p.fits(history))
+            .filter(|p| !SAID_APART.contains(&p.name()) && !p.only_when_named())
+            .filter(|p| p.fits(history) && p.fits_unasked(history))
             .collect(),
     };
     let mut chosen: Vec<Chosen> = Vec::new();

@@ -10,7 +10,7 @@ use crate::findings::{Advice, Findings, anomaly};
 use crate::intern::Interner;
 use crate::verdict::PropertyResult;
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
-use schism_history::{NodeId, Op, Outcome};
+use schism_history::{Op, Outcome};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -217,13 +217,7 @@ impl<'p, 'r> Key<'p, 'r> {
 
     fn lost(&self, value: &Value, add: &Op<'_>, after: &[usize]) -> crate::verdict::Anomaly {
         let reads: Vec<&Op<'_>> = after.iter().map(|&i| self.reads[i]).collect();
-        let nodes: BTreeSet<&NodeId> = reads.iter().filter_map(|op| words::node(op)).collect();
-        let nodes: Vec<String> = nodes.into_iter().map(ToString::to_string).collect();
-        let by = match nodes.len() {
-            0 => String::new(),
-            1..=5 => format!(" ({})", words::list(&nodes)),
-            n => format!(" ({n} replicas)"),
-        };
+        let by = words::replicas(reads.iter().copied());
         let message = format!(
             "Element {value} of {} was lost: {} acknowledged {}, and none of {} after it has it{by}.",
             words::key(self.keyed.key),

@@ -6,10 +6,13 @@ mod convergence;
 mod counter;
 mod linearizable;
 mod long_fork;
+mod lost_updates;
 mod lost_writes;
+mod lww_register;
 pub(crate) mod meaningful;
 mod monotonic_reads;
 mod monotonic_writes;
+mod mv_register;
 mod queue;
 mod read_your_writes;
 mod recovery;
@@ -26,6 +29,7 @@ use crate::Property;
 pub fn properties() -> &'static [&'static dyn Property] {
     &[
         &lost_writes::LostWrites,
+        &lost_updates::LostUpdates,
         &set::Set,
         &stale_reads::StaleReads,
         &monotonic_reads::MonotonicReads,
@@ -36,6 +40,8 @@ pub fn properties() -> &'static [&'static dyn Property] {
         &long_fork::LongFork,
         &unique_ids::UniqueIds,
         &counter::Counter,
+        &lww_register::LwwRegister,
+        &mv_register::MvRegister,
         &queue::Queue,
         &bank::Bank,
         &convergence::Convergence,
