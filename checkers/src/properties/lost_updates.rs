@@ -7,9 +7,11 @@
 //!
 //! Registers and multi-value registers: no final read that began after the acknowledgement has the value, and no update that may have happened
 //! had seen it. One that may have seen it and whose outcome nobody knows: `unknown`. Carts (registers of lists, [`crate::carts`]) and
-//! sets: line by line and element by element, add wins. Only final reads marked as such say what became of an update:
+//! sets: line by line and element by element, add wins. Counters: every final read is less than what was
+//! acknowledged, of a counter that only grows (or only falls). Only final reads marked as such say what became of an update:
 //! without them, or where the target had not recovered, `unknown`. O(n log n), and see [`crate::happens_before`] for several keys.
 
+use crate::counts::{Add, Counts, Exact};
 use crate::elements::{Element, Elements};
 use crate::findings::{Advice, Findings, anomaly};
 use crate::happens_before::{Causality, Holds, Replaced, Seen, Update, Updates, holds, registers};
@@ -65,6 +67,12 @@ impl Property for LostUpdates {
                 check.set(keyed, &Elements::new(history, keyed), "element");
             }
         }
+        for keyed in history.keys_of(Shape::Counter) {
+            let counts = Counts::new(history, keyed, &mut check.findings);
+            if !counts.strange {
+                check.counter(&counts, budget);
+            }
+        }
         check.result()
     }
 }
@@ -74,7 +82,12 @@ pub(super) const NOT_RECOVERED: &str =
     "the target had not recovered when its replicas were read: what they lack may still come";
 
 /// What has updates that can be lost.
-const JUDGED: [Shape; 3] = [Shape::Register, Shape::Set, Shape::RemovableSet];
+const JUDGED: [Shape; 4] = [
+    Shape::Register,
+    Shape::Set,
+    Shape::RemovableSet,
+    Shape::Counter,
+];
 
 fn is_final_read(op: &Op<'_>) -> bool {
     op.f() == "read" && op.is_final()
@@ -218,6 +231,85 @@ impl Check {
             _ => {}
         }
     }
+
+    fn counter(&mut self, counts: &Counts<'_>, budget: &Budget<'_>) {
+        let finals: Vec<(i128, &Op<'_>)> = counts.finals().collect();
+        if finals.is_empty() {
+            self.without_finals(counts.keyed);
+            return;
+        }
+        let acknowledged = counts.adds.iter().filter(|add| add.op.is_ok());
+        let acknowledged = acknowledged.filter(|add| add.by != 0).count();
+        self.acknowledged += acknowledged as u64;
+        self.findings.checked(acknowledged);
+        let exact = finals
+            .iter()
+            .map(|(n, read)| counts.exact(*n, read, budget));
+        let exact: Vec<Exact> = exact.collect();
+        if exact.iter().any(|e| matches!(e, Exact::Yes)) {
+            return;
+        }
+        let key = words::key(counts.keyed.key);
+        if exact.iter().all(|e| matches!(e, Exact::No)) {
+            if falls_short(counts, &finals) {
+                self.lost += 1;
+                self.findings.violate(|| lost_adds(counts, &finals));
+                return;
+            }
+            let why = "and it is not sure that an add is missing everywhere: see counter";
+            self.findings
+                .doubt(|| format!("{key} does not add up in any final read, {why}"));
+        } else {
+            self.findings
+                .doubt(|| format!("whether {key} adds up in the end is too large a question"));
+        }
+    }
+}
+
+/// Whether an acknowledged add is surely missing from every final read. Where some count up and others down, what is missing and what was counted
+/// twice look the same. Where replicas differ, each may lack another one, unless all of them together hold less than was acknowledged.
+fn falls_short(counts: &Counts<'_>, finals: &[(i128, &Op<'_>)]) -> bool {
+    let sign = |up: i128| counts.adds.iter().any(|add| add.by.signum() == up);
+    let sign = match (sign(1), sign(-1)) {
+        (true, false) => 1,
+        (false, true) => -1,
+        _ => return false,
+    };
+    let sure = |read: &Op<'_>| -> i128 {
+        let before = counts.adds.iter().filter(|add| add.surely_before(read));
+        before.map(|add| add.by * sign).sum()
+    };
+    let short = finals.iter().all(|(n, read)| n * sign < sure(read));
+    let (first, at) = finals[0];
+    let together: i128 = finals.iter().map(|(n, _)| n * sign).sum();
+    let same = finals.iter().all(|(n, _)| *n == first);
+    short && sure(at) > 0 && (same || together < sure(at))
+}
+
+fn lost_adds(counts: &Counts<'_>, finals: &[(i128, &Op<'_>)]) -> Anomaly {
+    let (n, read) = finals[0];
+    let missing = |add: &&Add<'_>| finals.iter().any(|(_, read)| add.surely_before(read));
+    let adds: Vec<&Add<'_>> = counts
+        .adds
+        .iter()
+        .filter(missing)
+        .filter(|add| add.by != 0)
+        .collect();
+    let before = adds.iter().filter(|add| add.surely_before(read));
+    let message = format!(
+        "{} of {} returned {n}, and {} that were acknowledged before it make {}: some are in none of {}{}.",
+        words::noun_short(read),
+        words::key(counts.keyed.key),
+        words::plural(before.clone().count(), "add"),
+        before.map(|add| add.by).sum::<i128>(),
+        words::plural(finals.len(), "final read"),
+        words::replicas(finals.iter().map(|(_, read)| *read)),
+    );
+    let reads = finals.iter().map(|(_, read)| read.index());
+    let operations = adds.iter().map(|add| add.op.index()).chain(reads).collect();
+    anomaly("lost-update", operations, message, &ADVICE)
+        .shortened()
+        .with("key", words::key(counts.keyed.key))
 }
 
 fn lost(register: &Updates<'_>, update: &Update<'_>, finals: &[Seen<'_>]) -> Anomaly {

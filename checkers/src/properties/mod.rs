@@ -4,6 +4,7 @@ mod bank;
 mod consistent_prefix;
 mod convergence;
 mod counter;
+mod g_counter;
 mod linearizable;
 mod long_fork;
 mod lost_updates;
@@ -13,6 +14,7 @@ pub(crate) mod meaningful;
 mod monotonic_reads;
 mod monotonic_writes;
 mod mv_register;
+mod pn_counter;
 mod queue;
 mod read_your_writes;
 mod recovery;
@@ -40,6 +42,8 @@ pub fn properties() -> &'static [&'static dyn Property] {
         &long_fork::LongFork,
         &unique_ids::UniqueIds,
         &counter::Counter,
+        &g_counter::GCounter,
+        &pn_counter::PnCounter,
         &lww_register::LwwRegister,
         &mv_register::MvRegister,
         &queue::Queue,
