@@ -38,6 +38,8 @@ mod order;
 mod prepared;
 mod properties;
 pub mod register;
+mod run_order;
+mod runs;
 mod search;
 mod sums;
 mod transactions;

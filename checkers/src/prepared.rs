@@ -23,6 +23,8 @@ pub enum Shape {
     Bank,
     /// `txn`: reads and writes of several keys at once.
     Transactions,
+    /// `insert`, `delete`, and `read` of a text.
+    Text,
     /// Anything else.
     Other,
 }
@@ -156,6 +158,7 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
     let lists = reads().any(Value::is_array);
     let accounts = reads().any(Value::is_object);
     let numbers = || reads().all(|v| v.is_number() || v.is_null());
+    let texts = || reads().all(|v| v.is_string() || v.is_null());
     let only_lists = || reads().all(|v| v.is_array() || v.is_null());
     if all(&["add", "read"]) && (adds || lists) && only_lists() {
         Shape::Set
@@ -169,6 +172,8 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
         Shape::Queue
     } else if all(&["read", "transfer"]) && (any("transfer") || accounts) {
         Shape::Bank
+    } else if all(&["insert", "delete", "read"]) && (any("insert") || any("delete")) && texts() {
+        Shape::Text
     } else if all(&["txn"]) {
         Shape::Transactions
     } else {

@@ -31,6 +31,8 @@ mod sessions;
 #[path = "oracle/sets.rs"]
 mod sets;
 mod support;
+#[path = "oracle/text.rs"]
+mod text;
 #[path = "oracle/updates.rs"]
 mod updates;
 #[path = "oracle/writes.rs"]

@@ -8,7 +8,8 @@
 //! Registers and multi-value registers: no final read that began after the acknowledgement has the value, and no update that may have happened
 //! had seen it. One that may have seen it and whose outcome nobody knows: `unknown`. Carts (registers of lists, [`crate::carts`]) and
 //! sets: line by line and element by element, add wins. Counters: every final read is less than what was
-//! acknowledged, of a counter that only grows (or only falls). Only final reads marked as such say what became of an update:
+//! acknowledged, of a counter that only grows (or only falls). Texts: no final read has all of the run, and no delete can
+//! have covered it ([`crate::runs`]). Only final reads marked as such say what became of an update:
 //! without them, or where the target had not recovered, `unknown`. O(n log n), and see [`crate::happens_before`] for several keys.
 
 use crate::counts::{Add, Counts, Exact};
@@ -16,6 +17,7 @@ use crate::elements::{Element, Elements};
 use crate::findings::{Advice, Findings, anomaly};
 use crate::happens_before::{Causality, Holds, Replaced, Seen, Update, Updates, holds, registers};
 use crate::intern::ABSENT;
+use crate::runs::{Fate, RunId, Runs};
 use crate::verdict::{Anomaly, PropertyResult};
 use crate::{Budget, Keyed, Prepared, Property, Shape, add_wins, carts, words};
 use schism_history::Op;
@@ -73,6 +75,9 @@ impl Property for LostUpdates {
                 check.counter(&counts, budget);
             }
         }
+        for keyed in history.keys_of(Shape::Text) {
+            check.text(&Runs::new(history, keyed));
+        }
         check.result()
     }
 }
@@ -82,11 +87,12 @@ pub(super) const NOT_RECOVERED: &str =
     "the target had not recovered when its replicas were read: what they lack may still come";
 
 /// What has updates that can be lost.
-const JUDGED: [Shape; 4] = [
+const JUDGED: [Shape; 5] = [
     Shape::Register,
     Shape::Set,
     Shape::RemovableSet,
     Shape::Counter,
+    Shape::Text,
 ];
 
 fn is_final_read(op: &Op<'_>) -> bool {
@@ -264,6 +270,50 @@ impl Check {
                 .doubt(|| format!("whether {key} adds up in the end is too large a question"));
         }
     }
+
+    /// Also what `text` says of runs.
+    pub(super) fn text(&mut self, text: &Runs<'_>) {
+        for why in text.unreadable.iter().chain(&text.strange) {
+            self.findings.doubt(|| why.clone());
+        }
+        if text.unreadable.is_some() {
+            return;
+        }
+        if text.finals().is_empty() {
+            self.without_finals(text.keyed);
+            return;
+        }
+        for (run, insert) in (0..).zip(&text.all).filter(|(_, run)| run.op.is_ok()) {
+            let noun = || words::noun(insert.op);
+            self.acknowledged += 1;
+            self.findings.checked(1);
+            match text.fate(run) {
+                Fate::There => {}
+                Fate::Deleted => self.replaced += 1,
+                Fate::NotRead => self
+                    .findings
+                    .doubt(|| format!("no final read began after {} was acknowledged", noun())),
+                Fate::Perhaps(delete) => self.findings.doubt(|| {
+                    let delete = words::noun(delete);
+                    format!(
+                        "{} is not there in the end, and nobody knows whether {delete} covered it",
+                        noun()
+                    )
+                }),
+                Fate::Lost(finals) => {
+                    self.lost += 1;
+                    self.findings.violate(|| lost_run(text, run, &finals));
+                }
+            }
+        }
+        let opaque = text.finals().iter().find(|r| text.reads[**r].opaque);
+        if let Some(reading) = opaque {
+            let noun = words::noun_short(text.reads[*reading].op);
+            self.findings.doubt(|| {
+                format!("{noun} is not made of whole runs, so nobody knows which of them are there")
+            });
+        }
+    }
 }
 
 /// Whether an acknowledged add is surely missing from every final read. Where some count up and others down, what is missing and what was counted
@@ -349,4 +399,24 @@ fn lost_element(
     anomaly("lost-update", operations, message, &ADVICE)
         .with("key", words::key(keyed.key))
         .with("element", value.clone())
+}
+
+fn lost_run(text: &Runs<'_>, run: RunId, finals: &[usize]) -> Anomaly {
+    let insert = text.all[run as usize].op;
+    let part = finals.iter().any(|r| text.has_some(*r, run));
+    let message = format!(
+        "The run {} of {} was lost: {} acknowledged {}, none of {} after it has {}{}, and no delete covered it.",
+        text.shown(run),
+        words::key(text.keyed.key),
+        words::answerer(insert),
+        words::noun(insert),
+        words::plural(finals.len(), "final read"),
+        if part { "all of it" } else { "it" },
+        words::replicas(finals.iter().map(|r| text.reads[*r].op)),
+    );
+    let reads = finals.iter().map(|r| text.reads[*r].op.index());
+    let operations = reads.chain([insert.index()]).collect();
+    anomaly("lost-update", operations, message, &ADVICE)
+        .with("key", words::key(text.keyed.key))
+        .with("run", text.all[run as usize].text)
 }

@@ -22,6 +22,7 @@ mod set;
 mod split_brain;
 mod stale_reads;
 pub(crate) mod stats;
+mod text;
 mod unique_ids;
 mod writes_follow_reads;
 
@@ -46,6 +47,7 @@ pub fn properties() -> &'static [&'static dyn Property] {
         &pn_counter::PnCounter,
         &lww_register::LwwRegister,
         &mv_register::MvRegister,
+        &text::Text,
         &queue::Queue,
         &bank::Bank,
         &convergence::Convergence,
