@@ -197,13 +197,19 @@ impl<'p> Updates<'p> {
         writers.map(|i| &self.all[*i as usize])
     }
 
+    /// The compare-and-sets that found a value, if they happened.
+    pub(crate) fn finders(&self, value: Val) -> impl Iterator<Item = &Update<'p>> {
+        let finders = self.finders[value as usize].iter();
+        finders.map(|i| &self.all[*i as usize])
+    }
+
     /// Whether only one update can have put a value there.
     pub(crate) fn is_unique(&self, value: Val) -> bool {
         value != ABSENT && self.writers[value as usize].len() == 1
     }
 
     /// Whether an update surely happened: acknowledged, or seen.
-    fn happened(&self, update: &Update<'_>) -> bool {
+    pub(crate) fn happened(&self, update: &Update<'_>) -> bool {
         update.op.is_ok() || (self.is_unique(update.value) && self.observed[update.value as usize])
     }
 

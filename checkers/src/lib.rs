@@ -21,6 +21,7 @@
 mod add_wins;
 mod budget;
 mod carts;
+mod chain;
 mod closure;
 mod counts;
 mod cycles;
