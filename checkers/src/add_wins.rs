@@ -19,6 +19,13 @@ pub(crate) enum Fate<'p> {
     Free,
 }
 
+/// The add that was acknowledged first among those that no remove can have seen.
+pub(crate) fn sure<'p>(element: &Element<'p>) -> Option<&'p Op<'p>> {
+    let unseen = |add: &&Op<'_>| add.is_ok() && element.removes.iter().all(|r| r.precedes(add));
+    let unseen = element.adds.iter().copied().filter(unseen);
+    unseen.min_by_key(|op| (op.end(), op.index()))
+}
+
 /// What the rule says of an element that may have been removed.
 pub(crate) fn fate<'p>(set: &Elements<'p>, element: &Element<'p>) -> Fate<'p> {
     let unseen = |add: &&&Op<'_>| add.is_ok() && element.removes.iter().all(|r| r.precedes(add));

@@ -1,7 +1,7 @@
 //! A set, element by element: who may have added and removed it, and which reads have it.
 
 use crate::finals::{Finals, final_reads};
-use crate::intern::Interner;
+use crate::intern::{Interner, Val};
 use crate::{Keyed, Prepared};
 use schism_history::{Op, Outcome, Time};
 use serde_json::Value;
@@ -51,14 +51,13 @@ impl<'p> Elements<'p> {
         let ops = || keyed.ops.iter().map(|&i| &history.ops[i]);
         let answered = |op: &&Op<'_>| op.f() == "read" && op.is_ok();
         let mut set = Self {
-            values: Interner::new(),
-            all: Vec::new(),
             reads: ops().filter(answered).filter(|op| !op.is_final()).collect(),
             finals: match finals {
                 Finals::Marked(reads) | Finals::Last(reads) => Ok(reads),
                 Finals::None(why) => Err(why),
             },
             marked,
+            ..Self::empty()
         };
         for op in ops().filter(|op| op.f() != "read") {
             set.change(op);
@@ -72,11 +71,28 @@ impl<'p> Elements<'p> {
         set
     }
 
-    fn element(&mut self, value: &'p Value) -> &mut Element<'p> {
-        let number = self.values.intern(value) as usize;
+    /// A set that nobody has touched.
+    pub(crate) fn empty() -> Self {
+        Self {
+            values: Interner::new(),
+            all: vec![Element::default()],
+            reads: Vec::new(),
+            finals: Ok(Vec::new()),
+            marked: true,
+        }
+    }
+
+    /// The number of an element.
+    pub(crate) fn number(&mut self, value: &'p Value) -> Val {
+        let number = self.values.intern(value);
         if self.all.len() < self.values.len() {
             self.all.resize(self.values.len(), Element::default());
         }
+        number
+    }
+
+    fn element(&mut self, value: &'p Value) -> &mut Element<'p> {
+        let number = self.number(value) as usize;
         &mut self.all[number]
     }
 

@@ -22,22 +22,30 @@ mod accesses;
 mod add_wins;
 mod atomicity;
 mod budget;
+mod carts;
 mod causality;
+mod chain;
 mod clocks;
 mod closure;
+mod counts;
 mod cycles;
 mod elements;
 mod fault;
+mod final_values;
 mod finals;
 mod findings;
 mod fixed;
+mod happens_before;
 mod intern;
 pub mod linearize;
+mod merging_counter;
 mod order;
 mod pipelines;
 mod prepared;
 mod properties;
 pub mod register;
+mod run_order;
+mod runs;
 mod search;
 mod sums;
 mod total_order;
@@ -63,7 +71,7 @@ pub trait Property: Sync {
     /// What it promises, in one line.
     fn summary(&self) -> &'static str;
 
-    /// Whether it is left out unless somebody names it: what no fast algorithm decides.
+    /// Whether it is only checked when it is named: what it asks, only some systems promise, or no fast algorithm decides it.
     fn only_when_named(&self) -> bool {
         false
     }
@@ -73,6 +81,11 @@ pub trait Property: Sync {
 
     /// Decides it.
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult;
+
+    /// Whether it is checked though nobody named it, where it fits only a part of what it may be asked about.
+    fn fits_unasked(&self, history: &Prepared<'_>) -> bool {
+        self.fits(history)
+    }
 }
 
 /// Why a history cannot be checked as asked.
@@ -165,7 +178,7 @@ pub fn choose(
             .iter()
             .copied()
             .filter(|p| !SAID_APART.contains(&p.name()) && !p.only_when_named())
-            .filter(|p| p.fits(history))
+            .filter(|p| p.fits(history) && p.fits_unasked(history))
             .collect(),
     };
     let mut chosen: Vec<Chosen> = Vec::new();

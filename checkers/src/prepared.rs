@@ -29,6 +29,8 @@ pub enum Shape {
     Bank,
     /// `txn`: reads and writes of several keys at once.
     Transactions,
+    /// `insert`, `delete`, and `read` of a text.
+    Text,
     /// Anything else.
     Other,
 }
@@ -162,6 +164,7 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
     let lists = reads().any(Value::is_array);
     let accounts = reads().any(Value::is_object);
     let numbers = || reads().all(|v| v.is_number() || v.is_null());
+    let texts = || reads().all(|v| v.is_string() || v.is_null());
     let only_lists = || reads().all(|v| v.is_array() || v.is_null());
     if all(&["add", "read"]) && rows(ops, indexes) {
         Shape::Rows
@@ -186,6 +189,8 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
         Shape::Queue
     } else if all(&["read", "transfer"]) && (any("transfer") || accounts) {
         Shape::Bank
+    } else if all(&["insert", "delete", "read"]) && (any("insert") || any("delete")) && texts() {
+        Shape::Text
     } else if all(&["txn"]) {
         Shape::Transactions
     } else {

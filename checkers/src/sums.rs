@@ -54,6 +54,80 @@ fn merged(sums: &[i128], number: i128, from: i128, to: i128) -> Vec<i128> {
     }
 }
 
+/// How many ranges of sums are kept at once.
+const RANGES_MAX: usize = 1 << 14;
+
+/// All sums of subsets of numbers that come one after another, as ranges of multiples of a unit: few, where the numbers are small.
+pub(crate) struct Sums {
+    unit: i128,
+    /// Sorted, apart from each other; in units.
+    ranges: Vec<(i128, i128)>,
+    made: usize,
+    /// Whether there were too many to be kept.
+    lost: bool,
+}
+
+impl Sums {
+    /// For numbers that all are multiples of this.
+    pub(crate) fn of_multiples(unit: i128) -> Self {
+        Self {
+            unit: unit.max(1),
+            ranges: vec![(0, 0)],
+            made: 0,
+            lost: false,
+        }
+    }
+
+    /// One more number to choose from.
+    pub(crate) fn add(&mut self, number: i128) {
+        if number == 0 || self.lost {
+            return;
+        }
+        let number = number / self.unit;
+        let mut all: Vec<(i128, i128)> = self
+            .ranges
+            .iter()
+            .map(|(a, b)| (a + number, b + number))
+            .collect();
+        all.extend(&self.ranges);
+        all.sort_unstable();
+        let mut ranges: Vec<(i128, i128)> = Vec::with_capacity(all.len());
+        for (from, to) in all {
+            match ranges.last_mut() {
+                Some((_, end)) if from <= *end + 1 => *end = to.max(*end),
+                _ => ranges.push((from, to)),
+            }
+        }
+        self.made += ranges.len();
+        self.lost = ranges.len() > RANGES_MAX || self.made > MADE_MAX;
+        self.ranges = ranges;
+    }
+
+    /// Whether some subset has this sum; nothing where that would take too long.
+    pub(crate) fn has(&self, sum: i128) -> Option<bool> {
+        if sum % self.unit != 0 {
+            return Some(false);
+        }
+        if self.lost {
+            return None;
+        }
+        let sum = sum / self.unit;
+        let after = self.ranges.partition_point(|(from, _)| *from <= sum);
+        Some(after > 0 && self.ranges[after - 1].1 >= sum)
+    }
+}
+
+/// The greatest number that divides all of these.
+pub(crate) fn common_divisor(numbers: impl Iterator<Item = i128>) -> i128 {
+    numbers.fold(0, |a, b| {
+        let (mut a, mut b) = (a, b.abs());
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +150,30 @@ mod tests {
                 Some(all.contains(&target)),
                 "{target}"
             );
+        }
+    }
+
+    #[test]
+    fn ranges_of_sums_are_what_trying_all_subsets_says() {
+        for numbers in [&[3, 2, 7, 7, 11, 5, 0][..], &[3, -2, 7], &[4, -6, 10, 2]] {
+            let mut sums = Sums::of_multiples(common_divisor(numbers.iter().copied()));
+            for n in 0..=numbers.len() {
+                let all: Vec<i128> = (0..1_u32 << n)
+                    .map(|mask| {
+                        (0..n)
+                            .filter(|i| mask >> i & 1 == 1)
+                            .map(|i| numbers[i])
+                            .sum()
+                    })
+                    .collect();
+                for target in -40..60 {
+                    assert_eq!(sums.has(target), Some(all.contains(&target)), "{target}");
+                }
+                numbers
+                    .get(n)
+                    .into_iter()
+                    .for_each(|number| sums.add(*number));
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use schism_history::{Key, NodeId, Op, Outcome, Time};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// A value in a sentence; null is `nothing`.
 pub(crate) fn value(value: &Value) -> String {
@@ -105,6 +106,17 @@ pub(crate) fn list(words: &[String]) -> String {
         [] => String::new(),
         [one] => one.clone(),
         [init @ .., last] => format!("{} and {last}", init.join(", ")),
+    }
+}
+
+/// Who answered these: ` (n1 and n2)`, or nothing where the history does not say.
+pub(crate) fn replicas<'o, 'h: 'o>(ops: impl Iterator<Item = &'o Op<'h>>) -> String {
+    let nodes: BTreeSet<&NodeId> = ops.filter_map(node).collect();
+    let nodes: Vec<String> = nodes.into_iter().map(ToString::to_string).collect();
+    match nodes.len() {
+        0 => String::new(),
+        1..=5 => format!(" ({})", list(&nodes)),
+        n => format!(" ({n} replicas)"),
     }
 }
 

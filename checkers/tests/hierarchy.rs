@@ -98,6 +98,122 @@ fn growing_set(rng: &mut ChaCha8Rng) -> Lines {
     lines
 }
 
+/// Lost updates of a set are elements that `set` misses, too; of replicas' registers, values that a multi-value register does not keep.
+#[test]
+fn what_lost_updates_finds_others_find() {
+    let cases = cases(2000);
+    let mut violated = [0, 0];
+    for case in 0..cases {
+        let rng = &mut ChaCha8Rng::seed_from_u64(case);
+        for (at, lines, stronger) in [
+            (0, growing_set(rng), "set"),
+            (1, final_registers(rng), "mv-register"),
+        ] {
+            let history = history(&lines);
+            let lost = is_violated(&history, "lost-updates");
+            violated[at] += u64::from(lost);
+            assert!(
+                !lost || is_violated(&history, stronger),
+                "case {case}: lost-updates is violated, and {stronger} is not:\n{}",
+                shown(&history)
+            );
+        }
+    }
+    let common = violated.iter().all(|n| *n > cases / 20);
+    assert!(common, "violated in {cases} cases: {violated:?}");
+}
+
+/// What a multi-value register must not hold in the end, a last-write-wins register must not hold either; and what both forgive is no loss.
+#[test]
+fn a_register_of_one_value_that_is_lww_or_mv() {
+    let mut violated = 0;
+    let cases = cases(2000);
+    for case in 0..cases {
+        let history = history(&final_registers(&mut ChaCha8Rng::seed_from_u64(case)));
+        let lww = result(&history, "lww-register").verdict;
+        let mv = result(&history, "mv-register").verdict;
+        violated += u64::from(lww == Decision::Violated);
+        assert!(
+            lww != Decision::Violated || mv == Decision::Violated,
+            "case {case}: lww-register is violated, and mv-register is {mv:?}:\n{}",
+            shown(&history)
+        );
+    }
+    assert!(violated > cases / 20, "violated in {violated} of {cases}");
+}
+
+/// Writes and reads of one value at a time, and two final reads.
+fn final_registers(rng: &mut ChaCha8Rng) -> Lines {
+    let mut lines = Registers {
+        cas: false,
+        ..Registers::PLAIN
+    }
+    .draw(rng);
+    let writes: Vec<String> = lines
+        .iter()
+        .filter(|l| l.contains("write") && !l.contains("fail"))
+        .cloned()
+        .collect();
+    let values = writes
+        .iter()
+        .map(|l| l.split(' ').nth(3).unwrap().to_owned());
+    let mut values: Vec<String> = values.collect();
+    values.push("null".to_owned());
+    for process in [90, 91] {
+        let value = if one_in(rng, 3) {
+            pick(rng, &values)
+        } else {
+            values[values.len().saturating_sub(2)].clone()
+        };
+        lines.push(format!("{process}: read x {value} @900..901 final"));
+    }
+    lines
+}
+
+/// A counter that answers from one place promises more than one that merges later.
+#[test]
+fn what_is_a_counter_is_a_pn_counter_in_the_end() {
+    let (mut violated, cases) = (0, cases(2000));
+    for case in 0..cases {
+        let rng = &mut ChaCha8Rng::seed_from_u64(case);
+        let add = |process: u32, rng: &mut ChaCha8Rng| {
+            let (by, start, outcome) = (
+                rng.random_range(1..4),
+                rng.random_range(0..9),
+                pick(rng, &["ok", "ok", "info", "fail"]),
+            );
+            format!("{process}: add c {by} @{start}..9 {outcome}")
+        };
+        let mut lines: Lines = (0..4).map(|process| add(process, rng)).collect();
+        for process in 10..rng.random_range(11..14) {
+            let (n, start, kind) = (
+                rng.random_range(0..9),
+                rng.random_range(5..20),
+                pick(rng, &["final", "ok"]),
+            );
+            lines.push(format!("{process}: read c {n} @{start}..21 {kind}"));
+        }
+        let history = history(&lines);
+        let pn = is_violated(&history, "pn-counter");
+        // Jepsen's bounds let a read between two sums pass, so only the final reads are compared.
+        let all_final = lines
+            .iter()
+            .all(|l| !l.contains("read") || l.ends_with("final"));
+        violated += u64::from(pn && all_final);
+        assert!(
+            !(pn && all_final) || is_violated(&history, "counter"),
+            "case {case}: pn-counter is violated, and counter is not:\n{}",
+            shown(&history)
+        );
+        assert!(
+            !pn || is_violated(&history, "g-counter"),
+            "case {case}:\n{}",
+            shown(&history)
+        );
+    }
+    assert!(violated > cases / 20, "violated in {violated} of {cases}");
+}
+
 /// Unique values in one register; sessions are processes, or go on under a new one.
 fn few_writers(case: u64) -> Registers {
     Registers {
@@ -306,7 +422,7 @@ fn a_torn_history_is_no_error() {
 }
 
 /// Histories in which everything holds.
-const TORN: [&str; 12] = [
+const TORN: [&str; 14] = [
     "0: write x 1 @0..1; 1: read x 1 @2..3; 2: cas x [1,2] @4..9 info; 1: read x 2 @5..6; 3: write x 3 @7..?",
     "0: add s 1 @0..1 node=n1 term=1; 1: add s 2 @0..5 node=n1 term=1; 2: read s [1,2] @6..7 final node=n1; \
      3: read s [2,1] @6..7 final node=n2",
@@ -327,4 +443,7 @@ const TORN: [&str; 12] = [
     r#"0: add - {"val":1}>{"val":1,"sts":10} @0..1; 1: add - {"val":2}>{"val":2,"sts":20} @2..9 info; 0: read - [{"val":1,"sts":10}] @4..5; 
        0: read - [{"val":1,"sts":10},{"val":2,"sts":20}] @10..11"#,
     r#"0: write - 3 @0..9; 1: read - 3>[3,[null,"3_0"]] @1..2; 1: read - 3>[3,["3_1","3_0"]] @10..11"#,
+    r#"0: insert t {"after":"","text":"ab"} @0..1; 1: insert t {"after":"","text":"cd"} @0..1; 0: delete t {"from":"ab","to":"ab"} @2..3;
+       2: read t "cd" @10..11 final node=n1; 3: read t "cd" @10..11 final node=n2"#,
+    "0: cas x [null,1] @0..1; 1: cas x [1,2] @2..9 info; 0: read x 2 @3..4; 2: read x 2 @10..11 final",
 ];

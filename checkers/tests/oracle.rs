@@ -10,6 +10,8 @@
 mod acknowledgements;
 #[path = "oracle/bank.rs"]
 mod bank;
+#[path = "oracle/carts.rs"]
+mod carts;
 #[path = "oracle/convergence.rs"]
 mod convergence;
 #[path = "oracle/counter.rs"]
@@ -33,6 +35,10 @@ mod sessions;
 #[path = "oracle/sets.rs"]
 mod sets;
 mod support;
+#[path = "oracle/text.rs"]
+mod text;
+#[path = "oracle/updates.rs"]
+mod updates;
 #[path = "oracle/writes.rs"]
 mod writes;
 

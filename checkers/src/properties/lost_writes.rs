@@ -1,18 +1,21 @@
 //! `lost-writes`: an element that was acknowledged is there in the end.
 //!
-//! A register cannot tell a lost write from an overwritten one; a set that only grows can (Jepsen's `set` workload). Lost: acknowledged,
-//! and absent from *every* final read that began after the acknowledgement. Absent from some is `convergence`, and counted here
-//! as stale. Counted apart: recovered (unknown outcome, and there). Also violations: an element that a read returns twice, and one
-//! that was never added or was definitely refused.
+//! A register cannot tell a lost write from an overwritten one; these can: a set that only grows (Jepsen's `set` workload), lists that
+//! transactions append to ([`crate::transactions`]), and a register that nothing but compare-and-sets change (a chain: [`crate::chain`]). Lost:
+//! acknowledged, and absent from *every* final read that began after the acknowledgement. Absent from some is `convergence`, and counted here
+//! as stale. Counted apart: recovered (unknown outcome, and there). Also violations: an element that a read returns twice (in a list: more
+//! often than it was appended), and one that was never added or was definitely refused. Linear in the elements of all final reads.
 
 use crate::finals::{Finals, final_reads};
 use crate::findings::{Advice, Findings, anomaly};
-use crate::intern::Interner;
-use crate::verdict::PropertyResult;
-use crate::{Budget, Keyed, Prepared, Property, Shape, words};
-use schism_history::{NodeId, Op, Outcome};
+use crate::happens_before::registers;
+use crate::intern::{Interner, Val};
+use crate::transactions::Transactions;
+use crate::verdict::{Anomaly, PropertyResult};
+use crate::{Budget, Prepared, Property, Shape, chain, words};
+use schism_history::{Op, Outcome, Time};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The property.
 pub(super) struct LostWrites;
@@ -38,29 +41,154 @@ impl Property for LostWrites {
 
     fn fits(&self, history: &Prepared<'_>) -> bool {
         history.has(Shape::Set)
+            || history.ops.iter().any(appends)
+            || history
+                .keys_of(Shape::Register)
+                .any(|k| chain::is_chain(history, k))
+    }
+
+    /// Lists and chains are also for other properties; they are only asked what was lost where final reads say so.
+    fn fits_unasked(&self, history: &Prepared<'_>) -> bool {
+        let lists = || {
+            history
+                .ops
+                .iter()
+                .any(|op| op.f() == "txn" && op.is_final())
+        };
+        let mut registers = history.keys_of(Shape::Register);
+        let final_read = |&i: &usize| history.ops[i].f() == "read" && history.ops[i].is_final();
+        history.has(Shape::Set)
+            || lists()
+            || registers.any(|k| chain::is_chain(history, k) && k.ops.iter().any(final_read))
     }
 
     fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
         let mut counts = Counts::default();
-        for keyed in history.keys_of(Shape::Set) {
-            match final_reads(history, keyed) {
-                Finals::None(why) => findings.doubt(|| format!("{}: {why}", words::key(keyed.key))),
-                Finals::Marked(reads) => {
-                    Key::new(history, keyed, &reads).check(&mut findings, &mut counts);
-                }
-                Finals::Last(reads) => {
-                    findings.note(
-                        "no read is marked as final; those after the last acknowledgement stand in",
-                    );
-                    Key::new(history, keyed, &reads).check(&mut findings, &mut counts);
-                }
-            }
+        sets(history, &mut findings, &mut counts);
+        lists(history, &mut findings, &mut counts);
+        for register in registers(history)
+            .iter()
+            .filter(|r| chain::is_chain(history, r.keyed))
+        {
+            let (acknowledged, lost) = chain::check(register, &mut findings);
+            counts.acknowledged += acknowledged;
+            counts.lost += lost;
         }
         for (name, n) in counts.named() {
             findings.detail(name, n);
         }
         findings.result()
+    }
+}
+
+const STAND_IN: &str = "no read is marked as final; those after the last acknowledgement stand in";
+
+fn sets(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts) {
+    for keyed in history.keys_of(Shape::Set) {
+        let name = words::key(keyed.key);
+        let reads = match final_reads(history, keyed) {
+            Finals::None(why) => {
+                findings.doubt(|| format!("{name}: {why}"));
+                continue;
+            }
+            Finals::Marked(reads) => reads,
+            Finals::Last(reads) => {
+                findings.note(STAND_IN);
+                reads
+            }
+        };
+        let mut key = Key::new(name, false);
+        let ops = keyed.ops.iter().map(|&i| &history.ops[i]);
+        for op in ops.filter(|op| op.f() == "add") {
+            key.add(op, op.argument());
+        }
+        for op in reads {
+            let list = op.result().and_then(Value::as_array);
+            key.scan(op, list.map(Vec::as_slice).unwrap_or_default());
+        }
+        key.check(findings, counts);
+    }
+}
+
+fn appends(op: &Op<'_>) -> bool {
+    let is_append = |micro: &Value| micro[0] == "append";
+    op.f() == "txn"
+        && op
+            .argument()
+            .as_array()
+            .is_some_and(|txn| txn.iter().any(is_append))
+}
+
+fn lists(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts) {
+    if !history.ops.iter().any(appends) {
+        return;
+    }
+    let txns = Transactions::new(history);
+    if let Some(why) = &txns.strange {
+        findings.doubt(|| why.clone());
+    }
+    let marked = history
+        .ops
+        .iter()
+        .any(|op| op.f() == "txn" && op.is_final());
+    let writers = txns
+        .all
+        .iter()
+        .filter(|txn| txn.op.is_ok() && !txn.writes.is_empty());
+    let acknowledged = writers.map(|txn| txn.op.end()).max().unwrap_or(Time::ZERO);
+    let says = |op: &Op<'_>| {
+        let stands_in = !marked && !history.is_run() && op.start() > acknowledged;
+        op.is_ok() && (op.is_final() || stands_in)
+    };
+    if !marked && !history.is_run() {
+        findings.note(STAND_IN);
+    }
+    let mut keys: BTreeMap<Val, Key<'_>> = BTreeMap::new();
+    for txn in &txns.all {
+        for write in txn.writes.iter().filter(|write| write.append) {
+            let key = keys.entry(write.key);
+            key.or_insert_with(|| Key::new(txns.key(write.key), true))
+                .add(txn.op, write.value);
+        }
+    }
+    for op in history
+        .ops
+        .iter()
+        .filter(|op| appends(op) && op.outcome() == Outcome::Fail)
+    {
+        for micro in op.argument().as_array().into_iter().flatten() {
+            let Some(key) = txns.keys.known(&micro[1]).filter(|_| micro[0] == "append") else {
+                continue;
+            };
+            let list = || Key::new(txns.key(key), true);
+            keys.entry(key).or_insert_with(list).add(op, &micro[2]);
+        }
+    }
+    // What is also written as a whole is no list.
+    let writes = txns.all.iter().flat_map(|txn| &txn.writes);
+    let whole: BTreeSet<Val> = writes
+        .filter(|write| !write.append)
+        .map(|write| write.key)
+        .collect();
+    for txn in txns.all.iter().filter(|txn| says(txn.op)) {
+        for read in &txn.reads {
+            let list = || Key::new(txns.key(read.key), true);
+            if !(read.value.is_array() || keys.contains_key(&read.key)) {
+                continue;
+            }
+            keys.entry(read.key)
+                .or_insert_with(list)
+                .scan(txn.op, read.list());
+        }
+    }
+    keys.retain(|key, _| !whole.contains(key));
+    for key in keys.values() {
+        if key.reads.is_empty() {
+            findings.doubt(|| format!("{}: no final read was answered", key.name));
+        } else {
+            key.check(findings, counts);
+        }
     }
 }
 
@@ -94,74 +222,72 @@ struct Element<'p> {
     acknowledged: Option<&'p Op<'p>>,
     /// Whether an add of it has an unknown outcome.
     open: bool,
+    /// How many adds of it may have happened.
+    adds: usize,
     /// A definitely refused add.
     refused: Option<&'p Op<'p>>,
     /// The places of the final reads that have it, ascending.
     seen: Vec<u32>,
-    /// The first read that has it, and one that has it twice.
+    /// The first read that has it, and one that has it too often.
     first_seen: Option<&'p Op<'p>>,
     twice: Option<&'p Op<'p>>,
 }
 
-struct Key<'p, 'r> {
-    keyed: &'p Keyed<'p>,
-    reads: &'r [&'p Op<'p>],
+/// A set, or a list.
+struct Key<'p> {
+    name: String,
+    is_list: bool,
+    reads: Vec<&'p Op<'p>>,
     values: Interner<'p>,
     elements: Vec<Element<'p>>,
 }
 
-impl<'p, 'r> Key<'p, 'r> {
-    fn new(history: &'p Prepared<'_>, keyed: &'p Keyed<'_>, reads: &'r [&'p Op<'p>]) -> Self {
-        let mut key = Self {
-            keyed,
-            reads,
+impl<'p> Key<'p> {
+    fn new(name: String, is_list: bool) -> Self {
+        Self {
+            name,
+            is_list,
+            reads: Vec::new(),
             values: Interner::new(),
             elements: Vec::new(),
-        };
-        for op in keyed
-            .ops
-            .iter()
-            .map(|&i| &history.ops[i])
-            .filter(|op| op.f() == "add")
-        {
-            let element = key.element(op.argument());
-            match op.outcome() {
-                Outcome::Ok => {
-                    let earlier = element.acknowledged.filter(|first| first.end() <= op.end());
-                    element.acknowledged = earlier.or(Some(op));
-                }
-                Outcome::Info => element.open = true,
-                Outcome::Fail => element.refused = Some(op),
-            }
         }
-        for (place, read) in reads.iter().enumerate() {
-            key.scan(place, read);
-        }
-        key
     }
 
-    fn element(&mut self, value: &'p Value) -> &mut Element<'p> {
-        let number = self.values.intern(value) as usize;
+    fn add(&mut self, op: &'p Op<'p>, value: &'p Value) {
+        let (_, element) = self.element(value);
+        element.adds += usize::from(op.outcome() != Outcome::Fail);
+        match op.outcome() {
+            Outcome::Ok => {
+                let earlier = element.acknowledged.filter(|first| first.end() <= op.end());
+                element.acknowledged = earlier.or(Some(op));
+            }
+            Outcome::Info => element.open = true,
+            Outcome::Fail => element.refused = Some(op),
+        }
+    }
+
+    fn element(&mut self, value: &'p Value) -> (Val, &mut Element<'p>) {
+        let number = self.values.intern(value);
         if self.elements.len() < self.values.len() {
             self.elements.resize(self.values.len(), Element::default());
         }
-        &mut self.elements[number]
+        (number, &mut self.elements[number as usize])
     }
 
-    fn scan(&mut self, place: usize, read: &'p Op<'p>) {
-        let values = read
-            .result()
-            .and_then(Value::as_array)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let mut here = BTreeSet::new();
-        for value in values {
-            let number = self.values.intern(value);
-            let element = self.element(value);
+    /// Takes a read, after all adds.
+    fn scan(&mut self, read: &'p Op<'p>, list: &'p [Value]) {
+        let place = self.reads.len() as u32;
+        self.reads.push(read);
+        let mut times: BTreeMap<Val, usize> = BTreeMap::new();
+        let is_list = self.is_list;
+        for value in list {
+            let (number, element) = self.element(value);
             element.first_seen = element.first_seen.or(Some(read));
-            if here.insert(number) {
-                element.seen.push(place as u32);
-            } else {
+            let times = times.entry(number).or_default();
+            *times += 1;
+            if *times == 1 {
+                element.seen.push(place);
+            } else if !is_list || *times > element.adds {
                 element.twice = element.twice.or(Some(read));
             }
         }
@@ -215,18 +341,12 @@ impl<'p, 'r> Key<'p, 'r> {
         }
     }
 
-    fn lost(&self, value: &Value, add: &Op<'_>, after: &[usize]) -> crate::verdict::Anomaly {
+    fn lost(&self, value: &Value, add: &Op<'_>, after: &[usize]) -> Anomaly {
         let reads: Vec<&Op<'_>> = after.iter().map(|&i| self.reads[i]).collect();
-        let nodes: BTreeSet<&NodeId> = reads.iter().filter_map(|op| words::node(op)).collect();
-        let nodes: Vec<String> = nodes.into_iter().map(ToString::to_string).collect();
-        let by = match nodes.len() {
-            0 => String::new(),
-            1..=5 => format!(" ({})", words::list(&nodes)),
-            n => format!(" ({n} replicas)"),
-        };
+        let by = words::replicas(reads.iter().copied());
         let message = format!(
             "Element {value} of {} was lost: {} acknowledged {}, and none of {} after it has it{by}.",
-            words::key(self.keyed.key),
+            &self.name,
             words::answerer(add),
             words::noun(add),
             words::plural(reads.len(), "final read"),
@@ -257,19 +377,14 @@ impl<'p, 'r> Key<'p, 'r> {
                 None => (Vec::new(), "nobody ever added it".to_owned()),
             };
             operations.push(read);
-            let key = words::key(self.keyed.key);
+            let key = &self.name;
             let message = format!("Element {value} of {key} is in {noun}, and yet {why}.");
             anomaly("unexpected", operations, message, &ADVICE_FALSE).with("element", value.clone())
         });
     }
 
-    fn duplicated(
-        &self,
-        value: &Value,
-        element: &Element<'_>,
-        read: &Op<'_>,
-    ) -> crate::verdict::Anomaly {
-        let key = words::key(self.keyed.key);
+    fn duplicated(&self, value: &Value, element: &Element<'_>, read: &Op<'_>) -> Anomaly {
+        let key = &self.name;
         let message = format!(
             "Element {value} of {key} is in {} more than once.",
             words::noun_short(read)

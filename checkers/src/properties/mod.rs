@@ -7,13 +7,18 @@ mod causal_reverse;
 mod consistent_prefix;
 mod convergence;
 mod counter;
+mod g_counter;
 mod linearizable;
 mod long_fork;
+mod lost_updates;
 mod lost_writes;
+mod lww_register;
 pub(crate) mod meaningful;
 mod monotonic;
 mod monotonic_reads;
 mod monotonic_writes;
+mod mv_register;
+mod pn_counter;
 mod pram;
 mod queue;
 mod read_your_writes;
@@ -23,6 +28,7 @@ mod set;
 mod split_brain;
 mod stale_reads;
 pub(crate) mod stats;
+mod text;
 mod unique_ids;
 mod writes_follow_reads;
 
@@ -32,6 +38,7 @@ use crate::Property;
 pub fn properties() -> &'static [&'static dyn Property] {
     &[
         &lost_writes::LostWrites,
+        &lost_updates::LostUpdates,
         &set::Set,
         &stale_reads::StaleReads,
         &monotonic_reads::MonotonicReads,
@@ -42,6 +49,11 @@ pub fn properties() -> &'static [&'static dyn Property] {
         &long_fork::LongFork,
         &unique_ids::UniqueIds,
         &counter::Counter,
+        &g_counter::GCounter,
+        &pn_counter::PnCounter,
+        &lww_register::LwwRegister,
+        &mv_register::MvRegister,
+        &text::Text,
         &queue::Queue,
         &bank::Bank,
         &convergence::Convergence,

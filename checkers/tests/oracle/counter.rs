@@ -1,8 +1,9 @@
 //! `counter`: reads between the sums that their intervals allow, and final reads that some subset of the unknown adds explains.
 
-use crate::support::random::{Lines, cases, one_in, pick};
+use crate::support::random::{Lines, cases, history, one_in, pick};
+use crate::support::result_or_error;
 use crate::{agree, by_key, prove, violated_if, worst};
-use rand::RngExt;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use schism_checkers::verdict::Decision;
 use schism_history::{History, Op, Outcome};
@@ -96,4 +97,213 @@ fn explained(read: &Op<'_>, ops: &[Op<'_>]) -> bool {
 fn counter() {
     agree("counter", cases(3000), &counters, oracle_counter);
     prove("counter", cases(3000), &counters, oracle_counter);
+}
+
+// --- Counters that merge later ------------------------------------------------------------------------------------------
+
+/// Replicas that have some of the adds; in half of the histories one of them miscounts.
+fn merging(rng: &mut ChaCha8Rng) -> Lines {
+    let numbers = pick(rng, &[&[1, 1, 1][..], &[1, 2, 5], &[3, 7], &[10, 20]]);
+    merging_of(rng, numbers)
+}
+
+fn merging_both_ways(rng: &mut ChaCha8Rng) -> Lines {
+    let numbers = pick(rng, &[&[1, -1][..], &[3, -2, 5], &[4, -6, 10]]);
+    merging_of(rng, numbers)
+}
+
+fn merging_of(rng: &mut ChaCha8Rng, numbers: &[i64]) -> Lines {
+    let (wrong, named) = (one_in(rng, 2), one_in(rng, 2));
+    let mut lines = Vec::new();
+    let mut adds: Vec<(i64, u64, bool)> = Vec::new();
+    for process in 0..rng.random_range(1..7) {
+        let (by, start) = (pick(rng, numbers), rng.random_range(0..20));
+        let end = start + rng.random_range(1..8);
+        let outcome = pick(rng, &["ok", "ok", "ok", "info", "fail"]);
+        let happened = outcome == "ok" || (outcome == "info" && one_in(rng, 2));
+        adds.push((by, start, happened));
+        lines.push(format!("{process}: add c {by} @{start}..{end} {outcome}"));
+    }
+    adds.retain(|(_, _, happened)| *happened);
+    // What each of two replicas has, in the order in which it came there.
+    let mut has: [Vec<usize>; 2] = [Vec::new(), Vec::new()];
+    let mut free_at = [0, 0];
+    for _ in 0..rng.random_range(0..5) {
+        let client = rng.random_range(0..2);
+        let node = if one_in(rng, 4) { 1 - client } else { client };
+        let start = free_at[client] + rng.random_range(0..6);
+        let end = start + rng.random_range(1..4);
+        free_at[client] = end + 1;
+        for (i, (_, begun, _)) in adds.iter().enumerate() {
+            if *begun <= start && !has[node].contains(&i) && one_in(rng, 2) {
+                has[node].push(i);
+            }
+        }
+        let mut n: i64 = has[node].iter().map(|i| adds[*i].0).sum();
+        if wrong && one_in(rng, 3) {
+            n += rng.random_range(-3..4);
+        }
+        let node = if named {
+            format!(" node=n{node}")
+        } else {
+            String::new()
+        };
+        lines.push(format!("{}: read c {n} @{start}..{end}{node}", 50 + client));
+    }
+    for node in 0..rng.random_range(1..3) {
+        let mut n: i64 = adds.iter().map(|(by, _, _)| by).sum();
+        if wrong && one_in(rng, 2) {
+            n += pick(rng, &[-10, -3, -2, -1, 1, 2]);
+        }
+        let start = rng.random_range(24..40);
+        let at = if named {
+            format!(" node=n{node}")
+        } else {
+            String::new()
+        };
+        lines.push(format!("{}: read c {n} @{start}..41 final{at}", 90 + node));
+    }
+    lines
+}
+
+fn sums(adds: &[&Op<'_>]) -> Vec<i64> {
+    let by = |i: usize| adds[i].argument().as_i64().unwrap();
+    let of = |mask: u32| (0..adds.len()).filter(|i| mask >> i & 1 == 1).map(by).sum();
+    (0..1_u32 << adds.len()).map(of).collect()
+}
+
+fn returned(read: &Op<'_>) -> i64 {
+    read.result().unwrap().as_i64().unwrap_or(0)
+}
+
+fn oracle_pn_counter(history: &History) -> Decision {
+    worst(by_key(history).values().map(|ops| {
+        let reads = ops.iter().filter(|op| op.f() == "read" && op.is_ok());
+        worst(reads.map(|read| {
+            let tried = |op: &&Op<'_>| {
+                op.f() == "add" && op.outcome() != Outcome::Fail && op.start() <= read.end()
+            };
+            let tried: Vec<&Op<'_>> = ops.iter().filter(tried).collect();
+            let made = sums(&tried).contains(&returned(read));
+            violated_if(if read.is_final() {
+                !explained(read, ops)
+            } else {
+                !made
+            })
+        }))
+    }))
+}
+
+fn oracle_g_counter(history: &History) -> Decision {
+    let keys = by_key(history);
+    let back = keys.values().map(|ops| {
+        let reads: Vec<&Op<'_>> = ops
+            .iter()
+            .filter(|op| op.f() == "read" && op.is_ok())
+            .collect();
+        let node = |op: &Op<'_>| op.completion.and_then(|c| c.node.clone());
+        let pairs = reads.iter().flat_map(|a| reads.iter().map(move |b| (a, b)));
+        let mut back = pairs.filter(|(a, b)| a.precedes(b) && returned(a) > returned(b));
+        violated_if(back.any(|(a, b)| match (node(a), node(b)) {
+            (Some(one), Some(other)) => one == other,
+            _ => a.session() == b.session(),
+        }))
+    });
+    worst(back.chain([oracle_pn_counter(history)]))
+}
+
+/// Missing from every final read, by the definition: each way to explain what they hold leaves out an acknowledged add everywhere.
+fn oracle_lost_updates(history: &History) -> Decision {
+    worst(by_key(history).values().map(|ops| {
+        let finals: Vec<&Op<'_>> = ops
+            .iter()
+            .filter(|op| op.is_final() && op.is_ok())
+            .collect();
+        if finals.is_empty() {
+            return Decision::Unknown;
+        }
+        let untouched = ops.iter().all(|op| op.f() == "read");
+        if untouched || finals.iter().any(|read| explained(read, ops)) {
+            return Decision::Holds;
+        }
+        let adds: Vec<&Op<'_>> = ops
+            .iter()
+            .filter(|op| op.f() == "add" && op.outcome() != Outcome::Fail)
+            .collect();
+        let by = |op: &Op<'_>| op.argument().as_i64().unwrap();
+        let sure = |read: &Op<'_>| -> i64 {
+            let sure = adds.iter().filter(|add| add.precedes(read));
+            sure.map(|add| by(add)).sum()
+        };
+        let nothing = adds.iter().all(|add| by(add) == 0);
+        let up = !nothing && adds.iter().all(|add| by(add) >= 0);
+        let down = !nothing && adds.iter().all(|add| by(add) <= 0);
+        let short = |read: &&Op<'_>| {
+            (up && returned(read) < sure(read)) || (down && returned(read) > sure(read))
+        };
+        let total: i64 = finals.iter().map(|read| returned(read)).sum();
+        let same = finals
+            .iter()
+            .all(|read| returned(read) == returned(finals[0]));
+        let least = finals
+            .iter()
+            .map(|read| sure(read))
+            .min_by_key(|n| n.abs())
+            .unwrap();
+        let everywhere = (least != 0 && same)
+            || (up && 0 < least && total < least)
+            || (down && 0 > least && total > least);
+        if finals.iter().all(short) && everywhere {
+            Decision::Violated
+        } else {
+            Decision::Unknown
+        }
+    }))
+}
+
+#[test]
+fn g_counter() {
+    agree("g-counter", cases(2000), &merging, oracle_g_counter);
+    prove("g-counter", cases(2000), &merging, oracle_g_counter);
+}
+
+#[test]
+fn pn_counter() {
+    agree(
+        "pn-counter",
+        cases(2000),
+        &merging_both_ways,
+        oracle_pn_counter,
+    );
+    prove(
+        "pn-counter",
+        cases(2000),
+        &merging_both_ways,
+        oracle_pn_counter,
+    );
+}
+
+#[test]
+fn lost_updates_of_counters() {
+    agree("lost-updates", cases(2000), &merging, oracle_lost_updates);
+    prove("lost-updates", cases(2000), &merging, oracle_lost_updates);
+}
+
+/// What is wrong for a moment and what is wrong in the end have names of their own.
+#[test]
+fn counter_tells_reads_from_final_ones() {
+    for case in 0..cases(2000) {
+        let history = history(&counters(&mut ChaCha8Rng::seed_from_u64(case)));
+        let ops = history.ops();
+        for anomaly in result_or_error(&history, "counter").map_or(Vec::new(), |r| r.anomalies) {
+            let named = |op: &&Op<'_>| op.f() == "read" && anomaly.operations.contains(&op.index());
+            let is_final = ops.iter().find(named).unwrap().is_final();
+            let expected = if anomaly.name.starts_with("read") {
+                !is_final
+            } else {
+                is_final
+            };
+            assert!(expected, "{anomaly:?}");
+        }
+    }
 }

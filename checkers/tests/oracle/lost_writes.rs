@@ -169,3 +169,196 @@ fn lost_writes_names_its_proof() {
         oracle_lost_writes,
     );
 }
+
+// --- Lists that transactions append to ----------------------------------------------------------------------------------
+
+/// The same histories, with each set as a list.
+fn lists(rng: &mut ChaCha8Rng) -> Lines {
+    let sets = if one_in(rng, 3) {
+        sets_with_retries(rng)
+    } else {
+        sets(rng)
+    };
+    sets.iter().map(|line| as_transaction(line)).collect()
+}
+
+fn as_transaction(line: &str) -> String {
+    let words: Vec<&str> = line.splitn(5, ' ').collect();
+    let [process, f, key, value, rest] = words[..] else {
+        panic!("{line}");
+    };
+    match f {
+        "add" => format!(r#"{process} txn - [["append","{key}",{value}]] {rest}"#),
+        _ => format!(r#"{process} txn - [["r","{key}",null]]>[["r","{key}",{value}]] {rest}"#),
+    }
+}
+
+/// The only micro-operation of a transaction: its function, key and value.
+fn micro(op: &Op<'_>) -> (String, String, Value) {
+    let micro = op.result().unwrap_or(op.argument())[0].clone();
+    let text = |at: usize| micro[at].as_str().unwrap().to_owned();
+    (text(0), text(1), micro[2].clone())
+}
+
+fn oracle_lists(history: &History) -> Decision {
+    let ops = history.ops();
+    worst(["a", "b"].map(|key| {
+        let of = |f: &'static str| {
+            ops.iter()
+                .filter(move |op| micro(op).0 == f && micro(op).1 == key)
+        };
+        let appends: Vec<&Op<'_>> = of("append").collect();
+        let may = |value: &Value| {
+            let may = appends.iter().filter(|op| op.outcome() != Outcome::Fail);
+            may.filter(|op| micro(op).2 == *value).count()
+        };
+        let finals: Vec<(&Op<'_>, Vec<Value>)> = of("r")
+            .filter(|op| op.is_ok() && op.is_final())
+            .map(|op| (op, micro(op).2.as_array().cloned().unwrap_or_default()))
+            .collect();
+        let mentioned = of("r")
+            .chain(appends.iter().copied())
+            .any(|op| op.outcome() != Outcome::Fail);
+        if (appends.is_empty() && finals.is_empty()) || !mentioned {
+            return Decision::Holds;
+        }
+        if finals.is_empty() {
+            return Decision::Unknown;
+        }
+        let wrong = finals.iter().any(|(_, list)| {
+            list.iter()
+                .any(|e| list.iter().filter(|f| *f == e).count() > may(e))
+        });
+        let acknowledged = appends.iter().filter(|op| op.is_ok());
+        let each = acknowledged.clone().map(|op| {
+            let value = micro(op).2;
+            let same = acknowledged.clone().filter(|op| micro(op).2 == value);
+            let first = same.map(|op| op.end()).min().unwrap();
+            let mut after = finals
+                .iter()
+                .filter(|(read, _)| read.start() > first)
+                .peekable();
+            if after.peek().is_none() {
+                return Decision::Unknown;
+            }
+            violated_if(!after.any(|(_, list)| list.contains(&value)))
+        });
+        worst(each.chain([violated_if(wrong)]))
+    }))
+}
+
+// --- Chains of compare-and-sets -----------------------------------------------------------------------------------------
+
+/// Compare-and-sets from the newest value, or (in half of the histories) sometimes from an older one; final reads of the newest, or not.
+fn chains(rng: &mut ChaCha8Rng) -> Lines {
+    let (wrong, repeats) = (one_in(rng, 2), one_in(rng, 8));
+    let mut lines = Vec::new();
+    let mut values = vec!["null".to_owned()];
+    for n in 1..rng.random_range(2..7) {
+        let older = wrong && one_in(rng, 3);
+        let old = if older {
+            pick(rng, &values)
+        } else {
+            values[values.len() - 1].clone()
+        };
+        let new = if repeats && one_in(rng, 3) { 1 } else { n };
+        let (start, outcome) = (n * 4, pick(rng, &["ok", "ok", "ok", "ok", "info", "fail"]));
+        let end = start + rng.random_range(1..6);
+        lines.push(format!(
+            "{n}: cas x [{old},{new}] @{start}..{end} {outcome}"
+        ));
+        if outcome == "ok" || (outcome == "info" && one_in(rng, 2)) {
+            values.push(new.to_string());
+        }
+        if one_in(rng, 4) {
+            let (process, seen) = (50 + n, pick(rng, &values));
+            lines.push(format!("{process}: read x {seen} @{end}..{}", end + 2));
+        }
+    }
+    for process in 90..rng.random_range(91..94) {
+        let newest = values[values.len() - 1].clone();
+        let there = if wrong && one_in(rng, 2) {
+            pick(rng, &values)
+        } else {
+            newest
+        };
+        let start = rng.random_range(16..40);
+        lines.push(format!("{process}: read x {there} @{start}..41 final"));
+    }
+    lines
+}
+
+fn oracle_chains(history: &History) -> Decision {
+    let ops = history.ops();
+    let cas: Vec<&Op<'_>> = ops
+        .iter()
+        .filter(|op| op.f() == "cas" && op.outcome() != Outcome::Fail)
+        .collect();
+    if ops.iter().all(|op| op.f() != "cas") {
+        return Decision::Holds;
+    }
+    let (found, put) = (
+        |op: &Op<'_>| op.argument()[0].clone(),
+        |op: &Op<'_>| op.argument()[1].clone(),
+    );
+    let times = |value: &Value| cas.iter().filter(|op| put(op) == *value).count();
+    if cas.iter().any(|op| times(&put(op)) > 1) {
+        return Decision::Unknown;
+    }
+    let reads: Vec<&Op<'_>> = ops
+        .iter()
+        .filter(|op| op.f() == "read" && op.is_ok())
+        .collect();
+    let finals: Vec<&&Op<'_>> = reads.iter().filter(|op| op.is_final()).collect();
+    let pairs = cas.iter().flat_map(|a| cas.iter().map(move |b| (a, b)));
+    let mut pairs = pairs.filter(|(a, b)| a.index() < b.index() && a.is_ok() && b.is_ok());
+    let there = |value: &Value| value.is_null() || times(value) == 1;
+    let forked = pairs.any(|(a, b)| found(a) == found(b) && there(&found(a)));
+    let strange = finals.iter().any(|read| !there(read.result().unwrap()));
+    let end = if finals.is_empty() {
+        Decision::Unknown
+    } else {
+        Decision::Holds
+    };
+    let each = cas
+        .iter()
+        .filter(|op| op.is_ok() && !finals.is_empty())
+        .map(|op| {
+            let value = put(op);
+            let mut after = finals
+                .iter()
+                .filter(|read| read.start() > op.end())
+                .peekable();
+            if after.peek().is_none() {
+                return Decision::Unknown;
+            }
+            let next: Vec<&&Op<'_>> = cas.iter().filter(|op| found(op) == value).collect();
+            let seen = |value: &Value| {
+                let found_by = cas.iter().any(|op| op.is_ok() && found(op) == *value);
+                found_by || reads.iter().any(|read| read.result() == Some(value))
+            };
+            if after.any(|read| read.result() == Some(&value))
+                || next.iter().any(|op| op.is_ok() || seen(&put(op)))
+            {
+                return Decision::Holds;
+            }
+            if next.is_empty() {
+                Decision::Violated
+            } else {
+                Decision::Unknown
+            }
+        });
+    worst(each.chain([violated_if(forked || strange), end]))
+}
+
+#[test]
+fn lost_writes_of_lists() {
+    agree("lost-writes", cases(1500), &lists, oracle_lists);
+    prove("lost-writes", cases(700), &lists, oracle_lists);
+}
+
+#[test]
+fn lost_writes_of_chains() {
+    agree("lost-writes", cases(3000), &chains, oracle_chains);
+    prove("lost-writes", cases(2000), &chains, oracle_chains);
+}

@@ -1,0 +1,499 @@
+//! One register as sessions saw it: which update may have replaced which, because its client had seen that one.
+//!
+//! Happens-before is what clients can have seen (Lamport 1978; Ahamad et al. 1995): of one session, what had ended before the next began; and
+//! from a write to the reads that return its value, and to the compare-and-set that finds it. Real time is not in it: two clients that know nothing
+//! of each other write concurrently, also one after the other. On its own key an update is replaced iff a direct successor of it is an update, for
+//! every way between two updates of a key goes from one to the next: O(n log n). Over other keys (a client reads `y` and writes `x`) the successors
+//! are searched, one search for each update that is missing in the end: linear each, under the budget.
+//!
+//! Several values in one answer (a multi-value register's siblings): a read that returns a list, where no list was ever written. Where lists are
+//! written, they are carts: see [`crate::carts`].
+
+use crate::intern::{ABSENT, Interner, Val};
+use crate::{Budget, Keyed, Prepared, Shape};
+use schism_history::{Op, Outcome};
+use serde_json::Value;
+use std::collections::{BTreeMap, VecDeque};
+
+/// An update that may have happened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Update<'p> {
+    pub(crate) op: &'p Op<'p>,
+    /// What it puts there.
+    pub(crate) value: Val,
+    /// What a compare-and-set found.
+    pub(crate) found: Option<Val>,
+}
+
+/// An answered read, and the values (siblings) in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen<'p> {
+    pub(crate) op: &'p Op<'p>,
+    pub(crate) values: Vec<Val>,
+}
+
+/// Whether an update was replaced by one that had seen it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Replaced<'p> {
+    /// No update can have seen it.
+    No,
+    /// This one had surely seen it, and happened.
+    Surely(&'p Op<'p>),
+    /// This one may have: nobody knows whether it happened, or which write of its value a client saw.
+    Perhaps(&'p Op<'p>),
+    /// The search was stopped.
+    Undecided,
+}
+
+/// What a register holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holds {
+    /// One value at a time.
+    One,
+    /// Several: some read returned a list of values.
+    Siblings,
+    /// Lists were written.
+    Carts,
+}
+
+/// One register.
+#[derive(Debug)]
+pub(crate) struct Updates<'p> {
+    pub(crate) keyed: &'p Keyed<'p>,
+    pub(crate) holds: Holds,
+    pub(crate) values: Interner<'p>,
+    /// By invocation.
+    pub(crate) all: Vec<Update<'p>>,
+    /// Definitely refused updates, with what they would have put there.
+    pub(crate) refused: Vec<(Val, &'p Op<'p>)>,
+    /// Answered reads by invocation, no final ones.
+    pub(crate) reads: Vec<Seen<'p>>,
+    /// The final reads by invocation.
+    pub(crate) finals: Vec<Seen<'p>>,
+    /// Why it is no register.
+    pub(crate) strange: Option<String>,
+    /// By value, its updates, its reads, and the compare-and-sets that found it.
+    writers: Vec<Vec<u32>>,
+    readers: Vec<Vec<u32>>,
+    finders: Vec<Vec<u32>>,
+    /// By value, whether a read or a successful compare-and-set found it.
+    observed: Vec<bool>,
+    /// By session, its updates by invocation.
+    sessions: BTreeMap<u64, Vec<u32>>,
+}
+
+impl<'p> Updates<'p> {
+    pub(crate) fn new(history: &'p Prepared<'_>, keyed: &'p Keyed<'p>) -> Self {
+        let ops = || keyed.ops.iter().map(|&i| &history.ops[i]);
+        let mut register = Self {
+            keyed,
+            holds: holds(history, keyed),
+            values: Interner::new(),
+            all: Vec::new(),
+            refused: Vec::new(),
+            reads: Vec::new(),
+            finals: Vec::new(),
+            strange: None,
+            writers: Vec::new(),
+            readers: Vec::new(),
+            finders: Vec::new(),
+            observed: Vec::new(),
+            sessions: BTreeMap::new(),
+        };
+        for op in ops() {
+            register.take(op);
+        }
+        register.index();
+        register
+    }
+
+    fn take(&mut self, op: &'p Op<'p>) {
+        if op.f() == "read" {
+            let Some(result) = op.result() else {
+                return;
+            };
+            let values = self.siblings(result);
+            let seen = Seen { op, values };
+            if op.is_final() {
+                self.finals.push(seen);
+            } else {
+                self.reads.push(seen);
+            }
+            return;
+        }
+        let (found, value) = match (op.f(), op.argument()) {
+            ("cas", Value::Array(pair)) if pair.len() == 2 => (Some(&pair[0]), &pair[1]),
+            ("cas", other) => {
+                let why = || format!("event {}: a cas takes [old, new], not {other}", op.index());
+                self.strange.get_or_insert_with(why);
+                return;
+            }
+            (_, value) => (None, value),
+        };
+        if self.holds == Holds::Carts && !(value.is_array() || value.is_null()) {
+            let why = || {
+                format!(
+                    "event {}: a list was written and {value} as well, which is no cart",
+                    op.index()
+                )
+            };
+            self.strange.get_or_insert_with(why);
+        }
+        let value = self.values.intern(value);
+        if op.outcome() == Outcome::Fail {
+            self.refused.push((value, op));
+            return;
+        }
+        let found = found.map(|old| self.values.intern(old));
+        self.all.push(Update { op, value, found });
+    }
+
+    /// The values in an answer; none for null.
+    fn siblings(&mut self, result: &'p Value) -> Vec<Val> {
+        let one = std::slice::from_ref(result);
+        let all = match result {
+            Value::Null => &[],
+            Value::Array(list) if self.holds == Holds::Siblings => list.as_slice(),
+            Value::Array(list) if self.holds == Holds::Carts && is_list_of_lists(list) => list,
+            _ => one,
+        };
+        all.iter().map(|v| self.values.intern(v)).collect()
+    }
+
+    fn index(&mut self) {
+        let n = self.values.len();
+        self.writers = vec![Vec::new(); n];
+        self.readers = vec![Vec::new(); n];
+        self.finders = vec![Vec::new(); n];
+        self.observed = vec![false; n];
+        for (i, update) in (0..).zip(&self.all) {
+            self.writers[update.value as usize].push(i);
+            if let Some(found) = update.found {
+                self.finders[found as usize].push(i);
+                self.observed[found as usize] |= update.op.is_ok();
+            }
+            if let Some(session) = update.op.session() {
+                self.sessions.entry(session).or_default().push(i);
+            }
+        }
+        for (i, read) in (0..).zip(&self.reads) {
+            for value in &read.values {
+                self.readers[*value as usize].push(i);
+            }
+        }
+        for value in self
+            .reads
+            .iter()
+            .chain(&self.finals)
+            .flat_map(|r| &r.values)
+        {
+            self.observed[*value as usize] = true;
+        }
+    }
+
+    /// The updates that put a value there, if they happened.
+    pub(crate) fn writers(&self, value: Val) -> impl Iterator<Item = &Update<'p>> {
+        let writers = self.writers[value as usize].iter();
+        writers.map(|i| &self.all[*i as usize])
+    }
+
+    /// The compare-and-sets that found a value, if they happened.
+    pub(crate) fn finders(&self, value: Val) -> impl Iterator<Item = &Update<'p>> {
+        let finders = self.finders[value as usize].iter();
+        finders.map(|i| &self.all[*i as usize])
+    }
+
+    /// Whether only one update can have put a value there.
+    pub(crate) fn is_unique(&self, value: Val) -> bool {
+        value != ABSENT && self.writers[value as usize].len() == 1
+    }
+
+    /// Whether an update surely happened: acknowledged, or seen.
+    pub(crate) fn happened(&self, update: &Update<'_>) -> bool {
+        update.op.is_ok() || (self.is_unique(update.value) && self.observed[update.value as usize])
+    }
+
+    /// Whether an update of this key had seen that one.
+    pub(crate) fn replaced(&self, update: &Update<'p>) -> Replaced<'p> {
+        let mut answer = Replaced::No;
+        let sure = self.is_unique(update.value);
+        let own = self.after(update.op, update).map(|u| (u, true));
+        let readers = self.readers[update.value as usize].iter();
+        let others = readers.flat_map(|r| self.after(self.reads[*r as usize].op, update));
+        let finders = self.finders[update.value as usize].iter();
+        let finders = finders.map(|u| &self.all[*u as usize]);
+        let finders = finders.filter(|u| u.op.index() != update.op.index());
+        for (by, edge) in own.chain(others.chain(finders).map(|u| (u, sure))) {
+            if edge && self.happened(by) {
+                return Replaced::Surely(by.op);
+            }
+            answer = Replaced::Perhaps(by.op);
+        }
+        answer
+    }
+
+    /// The updates that the session of an operation began after it had ended, but for one.
+    fn after(&self, op: &Op<'_>, but: &Update<'_>) -> impl Iterator<Item = &Update<'p>> {
+        let (end, but) = (op.end(), but.op.index());
+        let session = op.session().and_then(|s| self.sessions.get(&s));
+        let own = session.map(Vec::as_slice).unwrap_or_default();
+        let later = own.partition_point(|u| self.all[*u as usize].op.start() <= end);
+        let later = own[later..].iter().map(|u| &self.all[*u as usize]);
+        later.filter(move |u| u.op.index() != but)
+    }
+
+    /// The final reads that began after an operation had ended.
+    pub(crate) fn finals_after(&self, op: &Op<'_>) -> &[Seen<'p>] {
+        let first = self.finals.partition_point(|r| r.op.start() <= op.end());
+        &self.finals[first..]
+    }
+}
+
+/// What a register holds, by what was read and written.
+pub(crate) fn holds(history: &Prepared<'_>, keyed: &Keyed<'_>) -> Holds {
+    let (mut lists, mut carts) = (false, false);
+    for op in keyed.ops.iter().map(|&i| &history.ops[i]) {
+        match op.f() {
+            "read" => lists |= op.result().is_some_and(Value::is_array),
+            "write" => carts |= op.argument().is_array(),
+            _ => {
+                carts |= op
+                    .argument()
+                    .as_array()
+                    .is_some_and(|pair| is_any_list(pair));
+            }
+        }
+    }
+    match (carts, lists) {
+        (true, _) => Holds::Carts,
+        (false, true) => Holds::Siblings,
+        (false, false) => Holds::One,
+    }
+}
+
+fn is_any_list(values: &[Value]) -> bool {
+    values.iter().any(Value::is_array)
+}
+
+/// Whether a read of carts returned several of them.
+pub(crate) fn is_list_of_lists(values: &[Value]) -> bool {
+    !values.is_empty() && values.iter().all(Value::is_array)
+}
+
+/// What follows what over several registers, or one.
+pub(crate) struct Causality<'p, 'r> {
+    registers: &'r [Updates<'p>],
+    /// All operations that are no final reads.
+    nodes: Vec<Node<'p>>,
+    /// By register and value, the operations that saw it.
+    readers: Vec<Vec<Vec<u32>>>,
+    /// By session, its operations by invocation.
+    sessions: BTreeMap<u64, Vec<u32>>,
+}
+
+/// One operation on a register.
+struct Node<'p> {
+    op: &'p Op<'p>,
+    register: usize,
+    /// Its place in [`Updates::all`], where it is one.
+    update: Option<usize>,
+}
+
+/// How often the budget is asked.
+const ASKED_EVERY: usize = 4096;
+
+impl<'p, 'r> Causality<'p, 'r> {
+    pub(crate) fn new(registers: &'r [Updates<'p>]) -> Self {
+        let mut all = Self {
+            registers,
+            nodes: Vec::new(),
+            readers: Vec::new(),
+            sessions: BTreeMap::new(),
+        };
+        for (r, register) in registers.iter().enumerate() {
+            all.readers.push(vec![Vec::new(); register.values.len()]);
+            for (i, update) in register.all.iter().enumerate() {
+                let saw: Vec<Val> = update.found.into_iter().collect();
+                all.node(r, update.op, Some(i), &saw);
+            }
+            for read in &register.reads {
+                all.node(r, read.op, None, &read.values);
+            }
+        }
+        for session in all.sessions.values_mut() {
+            session.sort_by_key(|n| all.nodes[*n as usize].op.index());
+        }
+        all
+    }
+
+    fn node(&mut self, register: usize, op: &'p Op<'p>, update: Option<usize>, saw: &[Val]) {
+        let node = self.nodes.len() as u32;
+        self.nodes.push(Node {
+            op,
+            register,
+            update,
+        });
+        for value in saw {
+            self.readers[register][*value as usize].push(node);
+        }
+        if let Some(session) = op.session() {
+            self.sessions.entry(session).or_default().push(node);
+        }
+    }
+
+    /// Whether an update of the same key had seen that one, directly or over other keys.
+    pub(crate) fn replaced(
+        &self,
+        register: usize,
+        update: &Update<'p>,
+        budget: &Budget<'_>,
+    ) -> Replaced<'p> {
+        let own = self.registers[register].replaced(update);
+        if self.registers.len() < 2 || matches!(own, Replaced::Surely(_)) {
+            return own;
+        }
+        let happened = |u: &Update<'_>| self.registers[register].happened(u);
+        let mut sure = Search::new(self, Edges::Sure);
+        match sure.find(register, update, happened, budget) {
+            Ok(Some(by)) => return Replaced::Surely(by),
+            Ok(None) => {}
+            Err(OutOfTime) => return Replaced::Undecided,
+        }
+        if own != Replaced::No {
+            return own;
+        }
+        match Search::new(self, Edges::All).find(register, update, |_| true, budget) {
+            Ok(Some(by)) => Replaced::Perhaps(by),
+            Ok(None) => Replaced::No,
+            Err(OutOfTime) => Replaced::Undecided,
+        }
+    }
+
+    /// The way from an update to the acknowledged one of its key that surely had seen it and ended first, without that update itself.
+    pub(crate) fn overwritten(&self, register: usize, update: &Update<'p>) -> Vec<&'p Op<'p>> {
+        let mut search = Search::new(self, Edges::Sure);
+        search.follow(update.op, register, Some(update.value), None);
+        let mut first: Option<u32> = None;
+        while let Some(n) = search.open.pop_front() {
+            let node = &self.nodes[n as usize];
+            let other = node.register == register && node.op.index() != update.op.index();
+            let end = |n: u32| self.nodes[n as usize].op.end();
+            if node.update.is_some() && node.op.is_ok() && other {
+                let earlier = first.filter(|f| end(*f) <= end(n));
+                first = earlier.or(Some(n));
+            }
+            search.step(n);
+        }
+        let mut way = Vec::new();
+        let mut at = first;
+        while let Some(n) = at {
+            way.push(self.nodes[n as usize].op);
+            at = search.before[n as usize];
+        }
+        way
+    }
+}
+
+/// The search was stopped.
+#[derive(Debug, Clone, Copy)]
+struct OutOfTime;
+
+/// Which edges a search takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Edges {
+    /// Not those from one of several writes of a value to a read of it.
+    Sure,
+    All,
+}
+
+/// What was reached from one update.
+struct Search<'c, 'p, 'r> {
+    all: &'c Causality<'p, 'r>,
+    edges: Edges,
+    reached: Vec<bool>,
+    /// The node before it on the way, but for the first.
+    before: Vec<Option<u32>>,
+    /// By session, from where on its operations were reached.
+    from: BTreeMap<u64, usize>,
+    open: VecDeque<u32>,
+}
+
+impl<'c, 'p, 'r> Search<'c, 'p, 'r> {
+    fn new(all: &'c Causality<'p, 'r>, edges: Edges) -> Self {
+        Self {
+            all,
+            edges,
+            reached: vec![false; all.nodes.len()],
+            before: vec![None; all.nodes.len()],
+            from: BTreeMap::new(),
+            open: VecDeque::new(),
+        }
+    }
+
+    /// Another update of the same key that is reached, if there is one.
+    fn find(
+        &mut self,
+        register: usize,
+        update: &Update<'p>,
+        counts: impl Fn(&Update<'_>) -> bool,
+        budget: &Budget<'_>,
+    ) -> Result<Option<&'p Op<'p>>, OutOfTime> {
+        self.follow(update.op, register, Some(update.value), None);
+        let mut steps = 0;
+        while let Some(n) = self.open.pop_front() {
+            steps += 1;
+            if steps % ASKED_EVERY == 0 && budget.is_exhausted() {
+                return Err(OutOfTime);
+            }
+            let node = &self.all.nodes[n as usize];
+            let own = node.update.filter(|_| node.register == register);
+            let own = own.map(|i| &self.all.registers[register].all[i]);
+            if own.is_some_and(|u| u.op.index() != update.op.index() && counts(u)) {
+                return Ok(Some(node.op));
+            }
+            self.step(n);
+        }
+        Ok(None)
+    }
+
+    fn step(&mut self, n: u32) {
+        let node = &self.all.nodes[n as usize];
+        let update = |i: usize| self.all.registers[node.register].all[i].value;
+        self.follow(node.op, node.register, node.update.map(update), Some(n));
+    }
+
+    /// The next ones after an operation.
+    fn follow(&mut self, op: &Op<'_>, register: usize, value: Option<Val>, from: Option<u32>) {
+        let all = self.all;
+        let sure = |v: &Val| self.edges == Edges::All || all.registers[register].is_unique(*v);
+        if let Some(value) = value.filter(sure) {
+            for n in &all.readers[register][value as usize] {
+                self.reach(*n, from);
+            }
+        }
+        let Some((session, own)) = op.session().and_then(|s| all.sessions.get_key_value(&s)) else {
+            return;
+        };
+        let first = own.partition_point(|n| all.nodes[*n as usize].op.start() <= op.end());
+        let known = self.from.get(session).copied().unwrap_or(own.len());
+        self.from.insert(*session, first.min(known));
+        for n in own.iter().take(known).skip(first) {
+            self.reach(*n, from);
+        }
+    }
+
+    fn reach(&mut self, node: u32, from: Option<u32>) {
+        if !std::mem::replace(&mut self.reached[node as usize], true) {
+            self.before[node as usize] = from;
+            self.open.push_back(node);
+        }
+    }
+}
+
+/// All registers of a history.
+pub(crate) fn registers<'p>(history: &'p Prepared<'p>) -> Vec<Updates<'p>> {
+    history
+        .keys_of(Shape::Register)
+        .map(|keyed| Updates::new(history, keyed))
+        .collect()
+}

@@ -1,0 +1,422 @@
+//! `lost-updates`: an acknowledged update is there in the end, or an update whose client had seen it has replaced it.
+//!
+//! What clients had seen is happens-before ([`crate::happens_before`]): not real time. So where the last write wins, the loser of two writes
+//! that knew nothing of each other is lost, and so is one that a blind write has put out of the way: who needs both must keep both (siblings, a
+//! merge) or write with what was read. A single register promises no such thing, so one whose reads never returned a list is
+//! only judged when the property is named.
+//!
+//! Registers and multi-value registers: no final read that began after the acknowledgement has the value, and no update that may have happened
+//! had seen it. One that may have seen it and whose outcome nobody knows: `unknown`. Carts (registers of lists, [`crate::carts`]) and
+//! sets: line by line and element by element, add wins. Counters: every final read is less than what was
+//! acknowledged, of a counter that only grows (or only falls). Texts: no final read has all of the run, and no delete can
+//! have covered it ([`crate::runs`]). Only final reads marked as such say what became of an update:
+//! without them, or where the target had not recovered, `unknown`. O(n log n), and see [`crate::happens_before`] for several keys.
+
+use crate::counts::{Add, Counts, Exact};
+use crate::elements::{Element, Elements};
+use crate::findings::{Advice, Findings, anomaly};
+use crate::happens_before::{Causality, Holds, Replaced, Seen, Update, Updates, holds, registers};
+use crate::intern::ABSENT;
+use crate::runs::{Fate, RunId, Runs};
+use crate::verdict::{Anomaly, PropertyResult};
+use crate::{Budget, Keyed, Prepared, Property, Shape, add_wins, carts, words};
+use schism_history::Op;
+use serde_json::Value;
+
+/// The property.
+pub(super) struct LostUpdates;
+
+const ADVICE: Advice = Advice {
+    cause: "Replicas took updates that knew nothing of each other, and where they met one was dropped: the last write won, by a clock or by arrival.",
+    mend: "Keep concurrent updates until somebody who has seen them merges them (version vectors and siblings), or use types that merge \
+           (OR-set, counters by replica, a sequence for text); a clock only chooses which one is lost.",
+};
+
+impl Property for LostUpdates {
+    fn name(&self) -> &'static str {
+        "lost-updates"
+    }
+
+    fn summary(&self) -> &'static str {
+        "every acknowledged update is there in the end, or was replaced by one whose client had seen it"
+    }
+
+    fn fits(&self, history: &Prepared<'_>) -> bool {
+        JUDGED.iter().any(|shape| history.has(*shape))
+    }
+
+    /// A register that holds one value at a time promises nothing to concurrent writes; and without final reads there is nothing to say.
+    fn fits_unasked(&self, history: &Prepared<'_>) -> bool {
+        let keys = history.keys.iter();
+        let has_finals = |k: &Keyed<'_>| k.ops.iter().any(|&i| is_final_read(&history.ops[i]));
+        let mut registers = history.keys_of(Shape::Register);
+        keys.filter(|k| JUDGED.contains(&k.shape)).any(has_finals)
+            && registers.all(|keyed| holds(history, keyed) != Holds::One)
+    }
+
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
+        let mut check = Check::default();
+        if !history.recovered() {
+            return PropertyResult::unknown(NOT_RECOVERED);
+        }
+        let registers = registers(history);
+        check.registers(&registers, |r| r.holds != Holds::Carts, budget);
+        for register in registers.iter().filter(|r| r.holds == Holds::Carts) {
+            check.cart(register);
+        }
+        for shape in [Shape::Set, Shape::RemovableSet] {
+            for keyed in history.keys_of(shape) {
+                check.set(keyed, &Elements::new(history, keyed), "element");
+            }
+        }
+        for keyed in history.keys_of(Shape::Counter) {
+            let counts = Counts::new(history, keyed, &mut check.findings);
+            if !counts.strange {
+                check.counter(&counts, budget);
+            }
+        }
+        for keyed in history.keys_of(Shape::Text) {
+            check.text(&Runs::new(history, keyed));
+        }
+        check.result()
+    }
+}
+
+/// Why nothing is known of the end.
+pub(super) const NOT_RECOVERED: &str =
+    "the target had not recovered when its replicas were read: what they lack may still come";
+
+/// What has updates that can be lost.
+const JUDGED: [Shape; 5] = [
+    Shape::Register,
+    Shape::Set,
+    Shape::RemovableSet,
+    Shape::Counter,
+    Shape::Text,
+];
+
+fn is_final_read(op: &Op<'_>) -> bool {
+    op.f() == "read" && op.is_final()
+}
+
+/// What is known so far; other properties of registers ask for lost updates as well.
+#[derive(Default)]
+pub(super) struct Check {
+    pub(super) findings: Findings,
+    acknowledged: u64,
+    replaced: u64,
+    lost: u64,
+}
+
+impl Check {
+    pub(super) fn result(mut self) -> PropertyResult {
+        self.findings.detail("acknowledged", self.acknowledged);
+        self.findings.detail("replaced", self.replaced);
+        self.findings.detail("lost", self.lost);
+        self.findings.result()
+    }
+
+    pub(super) fn without_finals(&mut self, keyed: &Keyed<'_>) {
+        let key = words::key(keyed.key);
+        self.findings.doubt(|| {
+            format!("{key}: no final read was answered, so nobody knows what is there in the end")
+        });
+    }
+
+    /// Value by value, also those that are lists.
+    pub(super) fn registers(
+        &mut self,
+        registers: &[Updates<'_>],
+        judged: fn(&Updates<'_>) -> bool,
+        budget: &Budget<'_>,
+    ) {
+        let causality = Causality::new(registers);
+        for (number, register) in registers.iter().enumerate().filter(|(_, r)| judged(r)) {
+            if let Some(why) = &register.strange {
+                self.findings.doubt(|| why.clone());
+            } else if register.finals.is_empty() {
+                self.without_finals(register.keyed);
+            } else {
+                let acknowledged = register.all.iter().filter(|u| u.op.is_ok());
+                for update in acknowledged.filter(|u| u.value != ABSENT) {
+                    let replaced = || causality.replaced(number, update, budget);
+                    self.update(register, update, replaced);
+                }
+            }
+        }
+    }
+
+    fn update<'p>(
+        &mut self,
+        register: &Updates<'p>,
+        update: &Update<'p>,
+        replaced: impl FnOnce() -> Replaced<'p>,
+    ) {
+        let noun = || words::noun(update.op);
+        let finals = register.finals_after(update.op);
+        if finals.is_empty() {
+            let why = || format!("no final read began after {} was acknowledged", noun());
+            self.findings.doubt(why);
+            return;
+        }
+        self.acknowledged += 1;
+        self.findings.checked(1);
+        if finals
+            .iter()
+            .any(|read| read.values.contains(&update.value))
+        {
+            return;
+        }
+        match replaced() {
+            Replaced::Surely(_) => self.replaced += 1,
+            Replaced::Perhaps(by) => self.findings.doubt(|| {
+                format!(
+                    "{} is not there in the end, and nobody knows whether {} had seen it and took effect: replaced, or lost",
+                    noun(),
+                    words::noun(by)
+                )
+            }),
+            Replaced::Undecided => self.findings.doubt(|| {
+                format!(
+                    "the time was up at the search for who may have replaced {}",
+                    noun()
+                )
+            }),
+            Replaced::No => {
+                self.lost += 1;
+                self.findings.violate(|| lost(register, update, finals));
+            }
+        }
+    }
+
+    fn cart(&mut self, register: &Updates<'_>) {
+        if let Some(why) = &register.strange {
+            self.findings.doubt(|| why.clone());
+        } else {
+            self.set(register.keyed, &carts::lines(register), "line");
+        }
+    }
+
+    fn set(&mut self, keyed: &Keyed<'_>, set: &Elements<'_>, what: &str) {
+        if set.finals.as_ref().map_or(0, Vec::len) == 0 || !set.marked {
+            self.without_finals(keyed);
+            return;
+        }
+        for (number, element) in set.all.iter().enumerate() {
+            let value = set.values.value(number as u32);
+            self.element(keyed, set, value, element, what);
+        }
+    }
+
+    fn element(
+        &mut self,
+        keyed: &Keyed<'_>,
+        set: &Elements<'_>,
+        value: &Value,
+        element: &Element<'_>,
+        what: &str,
+    ) {
+        self.acknowledged += u64::from(element.acknowledged().is_some());
+        let Some(add) = add_wins::sure(element) else {
+            self.replaced += u64::from(element.acknowledged().is_some());
+            return;
+        };
+        self.findings.checked(1);
+        match set.finally(element, add.end()) {
+            ([], _) => self.findings.doubt(|| {
+                format!(
+                    "no final read began after {} was acknowledged",
+                    words::noun(add)
+                )
+            }),
+            (finals, 0) => {
+                self.lost += 1;
+                self.findings
+                    .violate(|| lost_element(keyed, value, add, finals, what));
+            }
+            _ => {}
+        }
+    }
+
+    fn counter(&mut self, counts: &Counts<'_>, budget: &Budget<'_>) {
+        let finals: Vec<(i128, &Op<'_>)> = counts.finals().collect();
+        if finals.is_empty() {
+            self.without_finals(counts.keyed);
+            return;
+        }
+        let acknowledged = counts.adds.iter().filter(|add| add.op.is_ok());
+        let acknowledged = acknowledged.filter(|add| add.by != 0).count();
+        self.acknowledged += acknowledged as u64;
+        self.findings.checked(acknowledged);
+        let exact = finals
+            .iter()
+            .map(|(n, read)| counts.exact(*n, read, budget));
+        let exact: Vec<Exact> = exact.collect();
+        if exact.iter().any(|e| matches!(e, Exact::Yes)) {
+            return;
+        }
+        let key = words::key(counts.keyed.key);
+        if exact.iter().all(|e| matches!(e, Exact::No)) {
+            if falls_short(counts, &finals) {
+                self.lost += 1;
+                self.findings.violate(|| lost_adds(counts, &finals));
+                return;
+            }
+            let why = "and it is not sure that an add is missing everywhere: see counter";
+            self.findings
+                .doubt(|| format!("{key} does not add up in any final read, {why}"));
+        } else {
+            self.findings
+                .doubt(|| format!("whether {key} adds up in the end is too large a question"));
+        }
+    }
+
+    /// Also what `text` says of runs.
+    pub(super) fn text(&mut self, text: &Runs<'_>) {
+        for why in text.unreadable.iter().chain(&text.strange) {
+            self.findings.doubt(|| why.clone());
+        }
+        if text.unreadable.is_some() {
+            return;
+        }
+        if text.finals().is_empty() {
+            self.without_finals(text.keyed);
+            return;
+        }
+        for (run, insert) in (0..).zip(&text.all).filter(|(_, run)| run.op.is_ok()) {
+            let noun = || words::noun(insert.op);
+            self.acknowledged += 1;
+            self.findings.checked(1);
+            match text.fate(run) {
+                Fate::There => {}
+                Fate::Deleted => self.replaced += 1,
+                Fate::NotRead => self
+                    .findings
+                    .doubt(|| format!("no final read began after {} was acknowledged", noun())),
+                Fate::Perhaps(delete) => self.findings.doubt(|| {
+                    let delete = words::noun(delete);
+                    format!(
+                        "{} is not there in the end, and nobody knows whether {delete} covered it",
+                        noun()
+                    )
+                }),
+                Fate::Lost(finals) => {
+                    self.lost += 1;
+                    self.findings.violate(|| lost_run(text, run, &finals));
+                }
+            }
+        }
+        let opaque = text.finals().iter().find(|r| text.reads[**r].opaque);
+        if let Some(reading) = opaque {
+            let noun = words::noun_short(text.reads[*reading].op);
+            self.findings.doubt(|| {
+                format!("{noun} is not made of whole runs, so nobody knows which of them are there")
+            });
+        }
+    }
+}
+
+/// Whether an acknowledged add is surely missing from every final read. Where some count up and others down, what is missing and what was counted
+/// twice look the same. Where replicas differ, each may lack another one, unless all of them together hold less than was acknowledged.
+fn falls_short(counts: &Counts<'_>, finals: &[(i128, &Op<'_>)]) -> bool {
+    let sign = |up: i128| counts.adds.iter().any(|add| add.by.signum() == up);
+    let sign = match (sign(1), sign(-1)) {
+        (true, false) => 1,
+        (false, true) => -1,
+        _ => return false,
+    };
+    let sure = |read: &Op<'_>| -> i128 {
+        let before = counts.adds.iter().filter(|add| add.surely_before(read));
+        before.map(|add| add.by * sign).sum()
+    };
+    let short = finals.iter().all(|(n, read)| n * sign < sure(read));
+    let (first, at) = finals[0];
+    let together: i128 = finals.iter().map(|(n, _)| n * sign).sum();
+    let same = finals.iter().all(|(n, _)| *n == first);
+    short && sure(at) > 0 && (same || together < sure(at))
+}
+
+fn lost_adds(counts: &Counts<'_>, finals: &[(i128, &Op<'_>)]) -> Anomaly {
+    let (n, read) = finals[0];
+    let missing = |add: &&Add<'_>| finals.iter().any(|(_, read)| add.surely_before(read));
+    let adds: Vec<&Add<'_>> = counts
+        .adds
+        .iter()
+        .filter(missing)
+        .filter(|add| add.by != 0)
+        .collect();
+    let before = adds.iter().filter(|add| add.surely_before(read));
+    let message = format!(
+        "{} of {} returned {n}, and {} that were acknowledged before it make {}: some are in none of {}{}.",
+        words::noun_short(read),
+        words::key(counts.keyed.key),
+        words::plural(before.clone().count(), "add"),
+        before.map(|add| add.by).sum::<i128>(),
+        words::plural(finals.len(), "final read"),
+        words::replicas(finals.iter().map(|(_, read)| *read)),
+    );
+    let reads = finals.iter().map(|(_, read)| read.index());
+    let operations = adds.iter().map(|add| add.op.index()).chain(reads).collect();
+    anomaly("lost-update", operations, message, &ADVICE)
+        .shortened()
+        .with("key", words::key(counts.keyed.key))
+}
+
+fn lost(register: &Updates<'_>, update: &Update<'_>, finals: &[Seen<'_>]) -> Anomaly {
+    let value = register.values.value(update.value);
+    let message = format!(
+        "{} of {} was lost: {} acknowledged it, none of {} after it has it{}, and no client that had seen it wrote anything else.",
+        words::noun(update.op),
+        words::key(register.keyed.key),
+        words::answerer(update.op),
+        words::plural(finals.len(), "final read"),
+        words::replicas(finals.iter().map(|read| read.op)),
+    );
+    let reads = finals.iter().map(|read| read.op.index());
+    let operations = reads.chain([update.op.index()]).collect();
+    anomaly("lost-update", operations, message, &ADVICE)
+        .with("key", words::key(register.keyed.key))
+        .with("value", value.clone())
+}
+
+fn lost_element(
+    keyed: &Keyed<'_>,
+    value: &Value,
+    add: &Op<'_>,
+    finals: &[&Op<'_>],
+    what: &str,
+) -> Anomaly {
+    let message = format!(
+        "The {what} {value} of {} was lost: {} acknowledged {}, none of {} after it has it{}, and no client that had seen it took it away.",
+        words::key(keyed.key),
+        words::answerer(add),
+        words::noun(add),
+        words::plural(finals.len(), "final read"),
+        words::replicas(finals.iter().copied()),
+    );
+    let reads = finals.iter().map(|read| read.index());
+    let operations = reads.chain([add.index()]).collect();
+    anomaly("lost-update", operations, message, &ADVICE)
+        .with("key", words::key(keyed.key))
+        .with("element", value.clone())
+}
+
+fn lost_run(text: &Runs<'_>, run: RunId, finals: &[usize]) -> Anomaly {
+    let insert = text.all[run as usize].op;
+    let part = finals.iter().any(|r| text.has_some(*r, run));
+    let message = format!(
+        "The run {} of {} was lost: {} acknowledged {}, none of {} after it has {}{}, and no delete covered it.",
+        text.shown(run),
+        words::key(text.keyed.key),
+        words::answerer(insert),
+        words::noun(insert),
+        words::plural(finals.len(), "final read"),
+        if part { "all of it" } else { "it" },
+        words::replicas(finals.iter().map(|r| text.reads[*r].op)),
+    );
+    let reads = finals.iter().map(|r| text.reads[*r].op.index());
+    let operations = reads.chain([insert.index()]).collect();
+    anomaly("lost-update", operations, message, &ADVICE)
+        .with("key", words::key(text.keyed.key))
+        .with("run", text.all[run as usize].text)
+}
