@@ -18,6 +18,10 @@ mod counter;
 mod forks;
 #[path = "oracle/lost_writes.rs"]
 mod lost_writes;
+#[path = "oracle/models.rs"]
+mod models;
+#[path = "oracle/mutex.rs"]
+mod mutex;
 #[path = "oracle/prefixes.rs"]
 mod prefixes;
 #[path = "oracle/queue.rs"]

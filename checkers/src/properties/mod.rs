@@ -10,6 +10,7 @@ mod lost_writes;
 pub(crate) mod meaningful;
 mod monotonic_reads;
 mod monotonic_writes;
+mod mutex;
 mod queue;
 mod read_your_writes;
 mod recovery;
@@ -37,6 +38,7 @@ pub fn properties() -> &'static [&'static dyn Property] {
         &unique_ids::UniqueIds,
         &counter::Counter,
         &queue::Queue,
+        &mutex::Mutex,
         &bank::Bank,
         &convergence::Convergence,
         &split_brain::SplitBrain,
