@@ -26,8 +26,8 @@ pub(super) struct MultiRegister<'h> {
     bonds: BTreeMap<(u32, Val), u32>,
 }
 
-/// The key of the operation, and the key within its value.
-type Name = (Option<Key>, Option<String>);
+/// The key of the operation, where its value has keys of its own, and the register's key; `1` and `"1"` are one, as in objects.
+type Name = (Option<Key>, String);
 
 /// Reads and writes that happen at one moment, in order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -179,11 +179,10 @@ fn find(leader: &mut [usize], mut at: usize) -> usize {
     at
 }
 
-fn said(name: &Name) -> String {
-    match name {
-        (None, Some(inner)) => inner.clone(),
-        (Some(outer), Some(inner)) => format!("{outer}/{inner}"),
-        (outer, None) => words::key(outer.as_ref()),
+fn said((outer, inner): &Name) -> String {
+    match outer {
+        None => inner.clone(),
+        Some(outer) => format!("{outer}/{inner}"),
     }
 }
 
@@ -215,7 +214,7 @@ fn parts<'h>(op: &Op<'h>) -> Result<Vec<Part<'h>>, String> {
         _ => None,
     };
     let key = op.key().cloned();
-    let named = |inner: &Value| (key.clone(), Some(text(inner)));
+    let named = |inner: &Value| (key.clone(), text(inner));
     let strange = || {
         let f = op.f();
         format!(
@@ -226,7 +225,7 @@ fn parts<'h>(op: &Op<'h>) -> Result<Vec<Part<'h>>, String> {
         Value::Object(fields) => {
             let writes = default.ok_or_else(strange)?;
             let field = |(inner, value): (&String, &'h Value)| {
-                (writes, (key.clone(), Some(inner.clone())), Some(value))
+                (writes, (key.clone(), inner.clone()), Some(value))
             };
             Ok(fields.iter().map(field).collect())
         }
@@ -250,13 +249,15 @@ fn parts<'h>(op: &Op<'h>) -> Result<Vec<Part<'h>>, String> {
             };
             parts.iter().map(part).collect()
         }
-        value if key.is_some() => {
-            let writes = default.ok_or_else(strange)?;
-            Ok(vec![(writes, (key, None), Some(value))])
-        }
-        // A read that was never answered need not say of what.
-        Value::Null if op.outcome() != Outcome::Ok => Ok(Vec::new()),
-        _ => Err(strange()),
+        value => match key {
+            Some(key) => {
+                let writes = default.ok_or_else(strange)?;
+                Ok(vec![(writes, (None, key.to_string()), Some(value))])
+            }
+            // A read that was never answered need not say of what.
+            None if value.is_null() && op.outcome() != Outcome::Ok => Ok(Vec::new()),
+            None => Err(strange()),
+        },
     }
 }
 
