@@ -168,7 +168,7 @@ impl Model {
                 let kind = multi_register::MultiRegister::new();
                 judge(kind, history, indexes, budget)
             }
-            Self::Mutex => judge(mutex::Mutex, history, indexes, budget),
+            Self::Mutex => judge(mutex::Mutex::default(), history, indexes, budget),
             Self::Set => judge(set::Set::new(), history, indexes, budget),
             Self::FifoQueue | Self::UnorderedQueue => {
                 judge(queue::Queue::new(self), history, indexes, budget)

@@ -14,16 +14,28 @@ use crate::shrink;
 use crate::wgl::Timed;
 use schism_history::{Op, Time};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 /// The model.
-pub(super) struct Mutex;
+#[derive(Default)]
+pub(super) struct Mutex {
+    /// The pair that each session is in, and how many there are.
+    pairs: BTreeMap<Option<u64>, u32>,
+    count: u32,
+}
 
 /// What is done to the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Call {
+enum Turn {
     Acquire,
     Release,
+}
+
+/// The same, with the acquire and the releases that belong together as their session did them: for explanations, the lock does not mind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Call {
+    turn: Turn,
+    pair: u32,
 }
 
 impl shrink::Call for Call {
@@ -32,15 +44,15 @@ impl shrink::Call for Call {
     }
 
     fn gives(&self) -> Vec<u32> {
-        Vec::new()
+        vec![self.pair]
     }
 
     fn needs(&self) -> Vec<u32> {
-        Vec::new()
+        vec![self.pair]
     }
 
     fn stays(&self) -> bool {
-        true
+        false
     }
 }
 
@@ -48,12 +60,18 @@ impl<'h> Kind<'h> for Mutex {
     type Call = Call;
 
     fn call(&mut self, op: &Op<'h>) -> Result<Option<Call>, String> {
-        let acquires = op.f() == "acquire";
-        Ok(Some(if acquires {
-            Call::Acquire
+        let turn = if op.f() == "acquire" {
+            Turn::Acquire
         } else {
-            Call::Release
-        }))
+            Turn::Release
+        };
+        let known = self.pairs.get(&op.session()).copied();
+        let pair = known.filter(|_| turn == Turn::Release).unwrap_or_else(|| {
+            self.count += 1;
+            self.count
+        });
+        self.pairs.insert(op.session(), pair);
+        Ok(Some(Call { turn, pair }))
     }
 
     fn decide(&self, ops: &[Timed<Call>], _: &Budget<'_>) -> Linearization {
@@ -65,52 +83,56 @@ impl<'h> Kind<'h> for Mutex {
 }
 
 /// By when somebody had to be taken, and of which kind, when it was the other kind's turn and none of that had begun.
-fn first_excess(ops: &[Timed<Call>]) -> Option<(Time, Call)> {
+fn first_excess(ops: &[Timed<Call>]) -> Option<(Time, Turn)> {
     let mut due: Vec<usize> = (0..ops.len()).filter(|i| ops[*i].certain()).collect();
     due.sort_by_key(|i| (ops[*i].end, *i));
     let mut begun: [BinaryHeap<Reverse<(Time, usize)>>; 2] = [BinaryHeap::new(), BinaryHeap::new()];
     let mut taken = vec![false; ops.len()];
     let mut next = ops.iter().enumerate().peekable();
-    let mut turn = Call::Acquire;
+    let mut turn = Turn::Acquire;
     for i in due {
         while !taken[i] {
             let end = ops[i].end;
             while let Some((new, op)) = next.next_if(|(_, op)| op.start <= end) {
-                begun[op.call as usize].push(Reverse((op.end, new)));
+                begun[op.call.turn as usize].push(Reverse((op.end, new)));
             }
             let Some(Reverse((_, first))) = begun[turn as usize].pop() else {
-                return Some((end, ops[i].call));
+                return Some((end, ops[i].call.turn));
             };
             taken[first] = true;
             turn = match turn {
-                Call::Acquire => Call::Release,
-                Call::Release => Call::Acquire,
+                Turn::Acquire => Turn::Release,
+                Turn::Release => Turn::Acquire,
             };
         }
     }
     None
 }
 
+/// A stretch of more operations than this tells nobody anything: then pairs are left out as long as what is left is a violation.
+const STRETCH_MAX: usize = 8;
+
 /// The shortest stretch of time up to `at` that shows the excess: what of the kind lies wholly in it, and what of the other kind can. Nothing, where
-/// no stretch does.
-fn stretch(ops: &[Timed<Call>], at: Time, kind: Call) -> Vec<usize> {
+/// no short stretch does.
+fn stretch(ops: &[Timed<Call>], at: Time, kind: Turn) -> Vec<usize> {
     let must: Vec<usize> = (0..ops.len())
-        .filter(|i| ops[*i].call == kind && ops[*i].end <= at)
+        .filter(|i| ops[*i].call.turn == kind && ops[*i].end <= at)
         .collect();
     let mut may: Vec<usize> = (0..ops.len())
-        .filter(|i| ops[*i].call != kind && ops[*i].start <= at)
+        .filter(|i| ops[*i].call.turn != kind && ops[*i].start <= at)
         .collect();
     may.sort_by_key(|i| (ops[*i].end, *i));
     for (k, &i) in must.iter().enumerate().rev() {
         // A stretch that begins with this one. The lock may be in either state by then, so one of the kind is to spare.
         let gone = may.partition_point(|o| ops[*o].end < ops[i].start);
         if must.len() - k > may.len() - gone + 1 {
-            return must[k..].iter().chain(&may[gone..]).copied().collect();
+            let stretch: Vec<usize> = must[k..].iter().chain(&may[gone..]).copied().collect();
+            return if stretch.len() <= STRETCH_MAX {
+                stretch
+            } else {
+                Vec::new()
+            };
         }
-    }
-    // From the beginning of time the lock is free, and for acquires none is to spare.
-    if kind == Call::Release && must.len() > may.len() {
-        return must.into_iter().chain(may).collect();
     }
     Vec::new()
 }
