@@ -153,9 +153,12 @@ fn failing_prefix<P: Piece>(ops: &[P], fails: &dyn Fn(&[P]) -> bool) -> Vec<P> {
 
 fn known_at<P: Piece>(ops: &[P], at: Time) -> Vec<P> {
     let begun = ops.iter().take_while(|op| op.start() <= at);
-    let known = begun.filter_map(|op| match op.end() <= at {
-        true => Some(op.clone()),
-        false => op.unanswered(),
+    let known = begun.filter_map(|op| {
+        if op.end() <= at {
+            Some(op.clone())
+        } else {
+            op.unanswered()
+        }
     });
     known.collect()
 }
@@ -174,7 +177,9 @@ fn leave_out<P: Piece>(ops: &[P], range: std::ops::Range<usize>, givers_too: boo
         if orphans.is_empty() {
             break;
         }
-        orphans.into_iter().for_each(|i| out[i] = true);
+        for i in orphans {
+            out[i] = true;
+        }
     }
     let kept = (0..ops.len()).filter(|i| !out[*i]);
     kept.map(|i| ops[i].clone()).collect()

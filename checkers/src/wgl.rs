@@ -5,7 +5,8 @@
 //!
 //! - Observers that the present state allows are taken at once: they change nothing, and sooner is never worse than later.
 //! - Of open operations with equal calls only the one that must end first is tried: in any order they could change places.
-//! - What may be left out (unknown outcomes) is tried last, and what has to come soonest first.
+//! - What may be left out (unknown outcomes) is tried last, and only where it can be of use ([`Specification::serves`]); what has to come
+//!   soonest is tried first.
 //! - A set of operations with the state that they led to is tried once. Memo keys are 128-bit sums, as in [`crate::search`].
 //!
 //! Exponential at worst, in the operations that are in flight at once or unknown; so it asks its [`Budget`].
@@ -40,6 +41,11 @@ pub(crate) trait Specification {
 
     /// Whether the call changes no state.
     fn observes(call: &Self::Call) -> bool;
+
+    /// Whether a call of unknown outcome can be of use before the next of these open ones; else it can wait, or be left out.
+    fn serves(_: &Self::Call, _: &[&Self::Call]) -> bool {
+        true
+    }
 
     /// In which ways the present state allows the call; none: it does not.
     fn ways(&self, call: &Self::Call, ways: &mut Vec<u32>);
@@ -200,8 +206,11 @@ impl<'o, S: Specification> Search<'o, S> {
     /// What may be done now, the most promising last.
     fn moves(&self) -> Vec<Move> {
         let mut best: BTreeMap<usize, usize> = BTreeMap::new();
-        for op in self.open() {
-            if !S::observes(&self.ops[op].call) {
+        let open = self.open();
+        let calls: Vec<&S::Call> = open.iter().map(|op| &self.ops[*op].call).collect();
+        for (op, call) in open.iter().copied().zip(&calls) {
+            let useful = self.ops[op].certain() || S::serves(call, &calls);
+            if useful && !S::observes(call) {
                 let first = best.entry(self.class[op]).or_insert(op);
                 if self.ops[op].end < self.ops[*first].end {
                     *first = op;

@@ -23,7 +23,7 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(
+#[allow(
     clippy::large_enum_variant,
     reason = "there is one, made once, from the command line"
 )]

@@ -108,8 +108,8 @@ impl Model {
         match self {
             Self::Register => Ok(()),
             Self::CasRegister => {
-                let cas = history.ops.iter().filter(|op| op.f() == "cas");
-                cas.map(|op| pair(op).map(drop)).collect()
+                let mut cas = history.ops.iter().filter(|op| op.f() == "cas");
+                cas.try_for_each(|op| pair(op).map(drop))
             }
             Self::MultiRegister => multi_register::objects(history).map(drop),
             _ => {

@@ -109,7 +109,11 @@ impl<'h> Kind<'h> for Queue<'h> {
         if !self.fifo && contents.nothings.is_empty() {
             return Linearization::Exists;
         }
-        search(ops, State::new(self.fifo, self.values.len()), budget)
+        if self.fifo {
+            search(ops, State::<true>::new(self.values.len()), budget)
+        } else {
+            search(ops, State::<false>::new(self.values.len()), budget)
+        }
     }
 }
 
@@ -340,8 +344,7 @@ fn chain<'s>(stays: &[&'s Stay], start: Time, end: Time) -> Vec<&'s Stay> {
 }
 
 /// What the search knows.
-struct State {
-    fifo: bool,
+struct State<const FIFO: bool> {
     /// First in, first out: everything that went in, of which `out` are out again.
     line: Vec<Val>,
     out: usize,
@@ -351,10 +354,9 @@ struct State {
     sum: u128,
 }
 
-impl State {
-    fn new(fifo: bool, values: usize) -> Self {
+impl<const FIFO: bool> State<FIFO> {
+    fn new(values: usize) -> Self {
         Self {
-            fifo,
             line: Vec::new(),
             out: 0,
             there: vec![0; values],
@@ -369,7 +371,7 @@ impl State {
     }
 
     fn put(&mut self, v: Val) {
-        let place = if self.fifo {
+        let place = if FIFO {
             self.line.len() as u64
         } else {
             u64::from(self.there[v as usize])
@@ -377,7 +379,7 @@ impl State {
         self.toggle(v, place);
         self.size += 1;
         self.there[v as usize] += 1;
-        if self.fifo {
+        if FIFO {
             self.line.push(v);
         }
     }
@@ -385,10 +387,10 @@ impl State {
     fn unput(&mut self, v: Val) {
         self.size -= 1;
         self.there[v as usize] -= 1;
-        if self.fifo {
+        if FIFO {
             self.line.pop();
         }
-        let place = if self.fifo {
+        let place = if FIFO {
             self.line.len() as u64
         } else {
             u64::from(self.there[v as usize])
@@ -399,7 +401,7 @@ impl State {
     fn take(&mut self, v: Val) {
         self.size -= 1;
         self.there[v as usize] -= 1;
-        let place = if self.fifo {
+        let place = if FIFO {
             self.out as u64
         } else {
             u64::from(self.there[v as usize])
@@ -410,7 +412,7 @@ impl State {
 
     fn untake(&mut self, v: Val) {
         self.out -= 1;
-        let place = if self.fifo {
+        let place = if FIFO {
             self.out as u64
         } else {
             u64::from(self.there[v as usize])
@@ -421,11 +423,21 @@ impl State {
     }
 }
 
-impl Specification for State {
+impl<const FIFO: bool> Specification for State<FIFO> {
     type Call = Call;
 
     fn observes(call: &Call) -> bool {
         *call == Call::Nothing
+    }
+
+    /// Unordered, what is there hinders nobody but who finds nothing, so an unknown dequeue can wait for such a one, and an unknown enqueue
+    /// for who gets its value.
+    fn serves(call: &Call, open: &[&Call]) -> bool {
+        match call {
+            Call::Unseen => FIFO || open.contains(&&Call::Nothing),
+            Call::Put(v) => FIFO || open.contains(&&Call::Take(*v)),
+            Call::Take(_) | Call::Nothing => true,
+        }
     }
 
     /// The way of a dequeue is what it takes.
@@ -433,10 +445,10 @@ impl Specification for State {
         let first = self.line.get(self.out).copied();
         match call {
             Call::Put(v) => ways.push(*v),
-            Call::Take(v) if self.fifo => ways.extend(first.filter(|first| first == v)),
+            Call::Take(v) if FIFO => ways.extend(first.filter(|first| first == v)),
             Call::Take(v) => ways.extend((self.there[*v as usize] > 0).then_some(*v)),
             Call::Nothing => ways.extend((self.size == 0).then_some(ABSENT)),
-            Call::Unseen if self.fifo => ways.extend(first),
+            Call::Unseen if FIFO => ways.extend(first),
             Call::Unseen => {
                 let there = (0..self.there.len()).filter(|v| self.there[*v] > 0);
                 ways.extend(there.map(|v| v as Val));

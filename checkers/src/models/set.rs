@@ -4,12 +4,13 @@
 //! and one that no read has comes after all of them. Such an order exists iff nothing ended before something began that comes earlier in it; so
 //! prefix maxima decide, in O(n log n + the elements read). An element that is added again counts as added by the first of its adds: its window
 //! is from the first start to the first end of them. A violation is one of at most two elements, for a set that is right is right for any two
-//! elements alone. With removes it is searched ([`crate::wgl`]).
+//! elements alone. With removes it is searched ([`crate::wgl`]); where that finds no order, a single element that has none says why, if there is one.
 
 use super::Kind;
 use crate::Budget;
-use crate::intern::{Interner, Val};
-use crate::linearize::Linearization;
+use crate::intern::{ABSENT, Interner, Val};
+use crate::linearize::{Linearization, linearize};
+use crate::register::{Action, RegisterOp};
 use crate::shrink;
 use crate::wgl::{Specification, Timed, search, spread};
 use schism_history::{Op, Time};
@@ -84,16 +85,62 @@ impl<'h> Kind<'h> for Set<'h> {
 
     fn decide(&self, ops: &[Timed<Call>], budget: &Budget<'_>) -> Linearization {
         let elements = Elements::new(ops, self.values.len());
-        let proof = elements.from_nowhere();
+        let proof = elements.seen_from_nowhere();
         let removes = ops.iter().any(|op| matches!(op.call, Call::Remove(_)));
         match proof {
             Some(core) => Linearization::Impossible(core),
-            None if removes => search(ops, State::new(self.values.len()), budget),
+            None if removes => match search(ops, State::new(self.values.len()), budget) {
+                Linearization::Exists => Linearization::Exists,
+                open => one_alone(ops, self.values.len(), budget)
+                    .map_or(open, Linearization::Impossible),
+            },
             None => elements
                 .ordered()
                 .map_or_else(Linearization::Impossible, |()| Linearization::Exists),
         }
     }
+}
+
+/// One element of a set is a register that holds whether it is there. Operations that show of one element alone that no order exists.
+fn one_alone(ops: &[Timed<Call>], values: usize, budget: &Budget<'_>) -> Option<Proof> {
+    (0..values as Val)
+        .take_while(|_| !budget.is_exhausted())
+        .find_map(|v| {
+            let ops: Vec<RegisterOp> = (0..)
+                .zip(ops)
+                .filter_map(|(i, op)| about(v, i, op))
+                .collect();
+            let written = ops.iter().any(|op| op.action.writes().is_some());
+            let answer = written.then(|| linearize(&ops, THERE as usize + 1, budget))?;
+            let fails = |ops: &[RegisterOp]| {
+                let answer = linearize(ops, THERE as usize + 1, budget);
+                matches!(answer, Linearization::Impossible(_))
+            };
+            let core = || shrink::minimal(&ops, &fails);
+            let wrong = matches!(answer, Linearization::Impossible(_));
+            wrong.then(|| core().iter().map(|op| op.place as usize).collect())
+        })
+}
+
+/// The value of a register that stands for an element that is there.
+const THERE: Val = ABSENT + 1;
+
+/// What an operation says of one element.
+fn about(v: Val, place: u32, op: &Timed<Call>) -> Option<RegisterOp> {
+    let action = match &op.call {
+        Call::Add(other) if *other == v => Action::Write(THERE),
+        Call::Remove(other) if *other == v => Action::Write(ABSENT),
+        Call::Add(_) | Call::Remove(_) => return None,
+        Call::Read(all) if all.binary_search(&v).is_ok() => Action::Read(THERE),
+        Call::Read(_) => Action::Read(ABSENT),
+    };
+    let (start, end) = (op.start, op.end);
+    Some(RegisterOp {
+        action,
+        start,
+        end,
+        place,
+    })
 }
 
 /// The adds of one element that count: the first to begin, and the first to end for sure.
@@ -140,7 +187,7 @@ impl<'o> Elements<'o> {
     }
 
     /// A read that has what nobody had begun to add.
-    fn from_nowhere(&self) -> Option<Proof> {
+    fn seen_from_nowhere(&self) -> Option<Proof> {
         self.reads.iter().find_map(|(read, all)| {
             let end = self.ops[*read].end;
             let begun = |v: &&Val| self.windows[**v as usize].begun;
@@ -318,6 +365,11 @@ impl Specification for State {
 
     fn observes(call: &Call) -> bool {
         matches!(call, Call::Read(_))
+    }
+
+    /// What a change does that nobody reads in time, a later one undoes, or it can wait.
+    fn serves(_: &Call, open: &[&Call]) -> bool {
+        open.iter().any(|call| matches!(call, Call::Read(_)))
     }
 
     fn ways(&self, call: &Call, ways: &mut Vec<u32>) {

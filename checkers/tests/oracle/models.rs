@@ -189,17 +189,17 @@ fn asked(
     };
     match model {
         Model::Mutex => {
-            let f = if object.locked != one_in(rng, 8) {
-                "release"
-            } else {
+            let odd = one_in(rng, 8);
+            let f = if object.locked == odd {
                 "acquire"
+            } else {
+                "release"
             };
             (f, "null".to_owned())
         }
-        Model::Set if one_in(rng, 2) => ("read", "null".to_owned()),
+        Model::Set | Model::Counter if one_in(rng, 2) => ("read", "null".to_owned()),
         Model::Set if variant == 1 && one_in(rng, 3) => ("remove", few),
         Model::Set => ("add", few),
-        Model::Counter if one_in(rng, 2) => ("read", "null".to_owned()),
         Model::Counter if variant == 0 => ("add", "1".to_owned()),
         Model::Counter => ("add", (rng.random_range(-1..4)).to_string()),
         Model::MultiRegister => ("txn", transaction(rng)),
@@ -213,9 +213,10 @@ fn asked(
 fn transaction(rng: &mut ChaCha8Rng) -> String {
     let part = |rng: &mut ChaCha8Rng| {
         let key = pick(rng, &["x", "y"]);
-        match one_in(rng, 2) {
-            true => format!("[\"w\",\"{key}\",{}]", rng.random_range(1..4)),
-            false => format!("[\"r\",\"{key}\",null]"),
+        if one_in(rng, 2) {
+            format!("[\"w\",\"{key}\",{}]", rng.random_range(1..4))
+        } else {
+            format!("[\"r\",\"{key}\",null]")
         }
     };
     let parts: Vec<String> = (0..rng.random_range(1..4)).map(|_| part(rng)).collect();
