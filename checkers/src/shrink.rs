@@ -105,20 +105,30 @@ impl Piece for RegisterOp {
     }
 }
 
+/// How many operations are decided over, all tries together, before what is left is good enough.
+const WORK_MAX: usize = 1 << 23;
+
 /// A smallest set of operations, as far as leaving out one group after another finds it, for which `fails` is true. `ops` are sorted by start.
 pub(crate) fn minimal<P: Piece>(ops: &[P], fails: &dyn Fn(&[P]) -> bool) -> Vec<P> {
     let mut core = failing_prefix(ops, fails);
+    if !fails(&core) {
+        // There is no time left to find out more.
+        return core;
+    }
     // Refusals depend on which writes happened between, so writes may only be left out when there are none.
     let without: Vec<P> = core.iter().filter(|op| !op.refused()).cloned().collect();
     let pure = fails(&without);
     if pure {
         core = without;
     }
-    let mut size = core.len().div_ceil(2);
+    let may_go = |op: &P| !op.stays() && (pure || op.gives().is_empty());
+    let (mut size, mut work) = (core.len().div_ceil(2), 0);
     while size > 0 {
         let mut at = 0;
-        while at < core.len() {
-            let fewer = leave_out(&core, at..at + size, pure);
+        while at < core.len() && work < WORK_MAX {
+            let end = core.len().min(at + size);
+            let fewer = leave_out(&core, at..end, &may_go);
+            work += core.len();
             if fewer.len() < core.len() && fails(&fewer) {
                 core = fewer;
             } else {
@@ -163,12 +173,19 @@ fn known_at<P: Piece>(ops: &[P], at: Time) -> Vec<P> {
     known.collect()
 }
 
-/// Without the operations of a range, and without all that need what those gave, transitively.
-fn leave_out<P: Piece>(ops: &[P], range: std::ops::Range<usize>, givers_too: bool) -> Vec<P> {
-    let may_go = |op: &P| !op.stays() && (givers_too || op.gives().is_empty());
-    let mut out: Vec<bool> = (0..ops.len())
-        .map(|i| range.contains(&i) && may_go(&ops[i]))
-        .collect();
+/// Without the operations of a range that may go, and without all that need what those gave, transitively.
+fn leave_out<P: Piece>(
+    ops: &[P],
+    range: std::ops::Range<usize>,
+    may_go: &dyn Fn(&P) -> bool,
+) -> Vec<P> {
+    let mut out = vec![false; ops.len()];
+    for i in range {
+        out[i] = may_go(&ops[i]);
+    }
+    if !out.contains(&true) {
+        return ops.to_vec();
+    }
     loop {
         let left_out = (0..ops.len()).filter(|i| out[*i]);
         let gone: BTreeSet<u32> = left_out.flat_map(|i| ops[i].gives()).collect();

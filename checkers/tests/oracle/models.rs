@@ -163,6 +163,10 @@ fn draw(model: Model, variant: u32, rng: &mut ChaCha8Rng) -> Lines {
             answers.push(answer.clone());
             if wrong && !one_in(rng, 3) && outcome == "ok" && f != "txn" {
                 answer = pick(rng, &answers);
+                if model == Model::Set && one_in(rng, 2) {
+                    let some: Vec<u32> = (1..4).filter(|_| one_in(rng, 2)).collect();
+                    answer = format!("{some:?}").replace(' ', "");
+                }
             }
         }
         let key = if f == "txn" { "-" } else { "o" };
