@@ -31,6 +31,11 @@ impl Findings {
         }
     }
 
+    /// How many anomalies there are so far.
+    pub(crate) fn anomalies(&self) -> u64 {
+        self.count
+    }
+
     /// Something that was looked at.
     pub(crate) fn checked(&mut self, n: usize) {
         self.checked += n as u64;

@@ -39,6 +39,7 @@ mod happens_before;
 mod intern;
 pub mod linearize;
 mod merging_counter;
+mod models;
 mod order;
 mod pipelines;
 mod prepared;
@@ -47,15 +48,18 @@ pub mod register;
 mod run_order;
 mod runs;
 mod search;
+mod shrink;
 mod sums;
 mod total_order;
 mod transactions;
 pub mod verdict;
+mod wgl;
 mod words;
 mod zones;
 
 pub use budget::Budget;
 pub use fault::{Driver, Fault, Phase};
+pub use models::Model;
 pub use prepared::{Keyed, Prepared, Shape};
 pub use properties::{properties, property};
 
@@ -109,10 +113,20 @@ pub enum CheckError {
         /// What it promises.
         summary: &'static str,
     },
+    /// The history has an operation that the model does not know.
+    #[error("{0}")]
+    NotOfTheModel(String),
+    /// A model was given, and nothing is checked that minds it.
+    #[error(
+        "a model says as what a history is checked by linearizable, which is not among the properties; add --property linearizable"
+    )]
+    ModelForNothing,
 }
 
 /// The properties that every verdict has in fields of their own; they stand among the others only when named.
 const SAID_APART: [&str; 2] = ["meaningful", "stats"];
+/// The one property that a [`Model`] is for.
+const LINEARIZABLE: &str = "linearizable";
 
 /// Checks the `named` properties, or all that fit, one after another: see [`choose`].
 pub fn check(
@@ -121,7 +135,33 @@ pub fn check(
     deciding: &[String],
     budget: &Budget<'_>,
 ) -> Result<Verdict, CheckError> {
-    let prepared = Prepared::new(history);
+    check_as(history, None, named, deciding, budget)
+}
+
+/// The same, with what `linearizable` checks the history as.
+///
+/// ```
+/// use schism_checkers::{Budget, Model, check_as, verdict::Outcome};
+/// use schism_history::History;
+///
+/// // 1 had gone in before 2 did, and 2 came out before 1.
+/// let history = History::dsl(
+///     "0: enqueue q 1 @0..1; 0: enqueue q 2 @2..3; 1: dequeue q 2 @4..5; 1: dequeue q 1 @6..7",
+/// )
+/// .unwrap();
+/// let verdict = |model| check_as(&history, Some(model), None, &[], &Budget::unlimited()).unwrap();
+/// assert_eq!(verdict(Model::FifoQueue).verdict, Outcome::Violation);
+/// let unordered = &verdict(Model::UnorderedQueue).properties["linearizable"];
+/// assert_eq!(unordered.count, 0);
+/// ```
+pub fn check_as(
+    history: &History,
+    model: Option<Model>,
+    named: Option<&[String]>,
+    deciding: &[String],
+    budget: &Budget<'_>,
+) -> Result<Verdict, CheckError> {
+    let prepared = Prepared::new(history).with_model(model);
     let chosen = choose(&prepared, named, deciding)?;
     let results = chosen
         .iter()
@@ -151,6 +191,7 @@ impl Chosen {
 
 /// The properties to check: the `named` ones, or all that fit (but for those that are only checked when named). `deciding` are those that make the verdict, and are checked as well; when
 /// there are none, all do. A named one that does not fit is an error; a deciding one that was not named and does not fit is `unknown`.
+/// With a model, and nothing named, it is `linearizable`.
 pub fn choose(
     history: &Prepared<'_>,
     named: Option<&[String]>,
@@ -163,6 +204,14 @@ pub fn choose(
             .collect::<Result<Vec<_>, _>>()
     };
     let deciding = find_all(deciding)?;
+    let of_the_model = [LINEARIZABLE.to_owned()];
+    let named = named.or(history.model.map(|_| of_the_model.as_slice()));
+    if let Some(model) = history.model {
+        if !named.is_some_and(|names| names.iter().any(|name| name == LINEARIZABLE)) {
+            return Err(CheckError::ModelForNothing);
+        }
+        model.knows(history).map_err(CheckError::NotOfTheModel)?;
+    }
     let wanted = match named {
         Some(names) => {
             let named = find_all(names)?;

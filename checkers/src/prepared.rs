@@ -1,6 +1,7 @@
 //! A history made ready once for all properties: operations paired, keys sorted by what lives there, faults and phases parsed.
 
 use crate::fault::{self, Driver, Fault, Phase};
+use crate::models::Model;
 use crate::register::RegisterOp;
 use schism_history::{History, Key, Op, Time};
 use serde_json::Value;
@@ -25,6 +26,8 @@ pub enum Shape {
     Counter,
     /// `enqueue`, `dequeue`, `drain`.
     Queue,
+    /// `acquire`, `release`.
+    Mutex,
     /// `transfer`, and `read` of all accounts.
     Bank,
     /// `txn`: reads and writes of several keys at once.
@@ -59,6 +62,8 @@ pub struct Prepared<'h> {
     pub faults: Vec<Fault>,
     /// What the driver said.
     pub driver: Driver<'h>,
+    /// As what `linearizable` checks it, where somebody says so; else what lives under a key decides.
+    pub model: Option<Model>,
 }
 
 impl<'h> Prepared<'h> {
@@ -72,7 +77,15 @@ impl<'h> Prepared<'h> {
             keys,
             faults: fault::faults(history),
             driver: fault::driver(history),
+            model: None,
         }
+    }
+
+    /// The same, to be checked by `linearizable` as this.
+    #[must_use]
+    pub fn with_model(mut self, model: Option<Model>) -> Self {
+        self.model = model;
+        self
     }
 
     /// The operation behind one on a register.
@@ -187,6 +200,8 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
         Shape::Counter
     } else if all(&["enqueue", "dequeue", "drain"]) {
         Shape::Queue
+    } else if all(&["acquire", "release"]) {
+        Shape::Mutex
     } else if all(&["read", "transfer"]) && (any("transfer") || accounts) {
         Shape::Bank
     } else if all(&["insert", "delete", "read"]) && (any("insert") || any("delete")) && texts() {

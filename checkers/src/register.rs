@@ -8,7 +8,6 @@ use crate::intern::Interner;
 pub use crate::intern::{ABSENT, Val};
 use crate::{Keyed, Prepared};
 use schism_history::{Op, Outcome, Time};
-use serde_json::Value;
 
 /// What an operation does to a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +105,7 @@ impl<'p> Register<'p> {
                 Some(Action::Write(self.values.intern(op.argument())))
             }
             ("cas", outcome) => {
-                let (old, new) = pair(op)?;
+                let (old, new) = crate::models::pair(op)?;
                 let old = self.values.intern(old);
                 match outcome {
                     Outcome::Fail if !refused() => None,
@@ -125,15 +124,5 @@ impl<'p> Register<'p> {
             writers[value as usize] += 1;
         }
         writers
-    }
-}
-
-fn pair<'p>(op: &Op<'p>) -> Result<(&'p Value, &'p Value), String> {
-    match op.argument() {
-        Value::Array(pair) if pair.len() == 2 => Ok((&pair[0], &pair[1])),
-        other => Err(format!(
-            "event {}: a cas takes [old, new], not {other}",
-            op.index()
-        )),
     }
 }

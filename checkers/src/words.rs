@@ -75,6 +75,12 @@ fn noun_with(op: &Op<'_>, on: &str) -> String {
                 value(&pair[1])
             )
         }
+        ("dequeue", _) => op.result().map_or_else(
+            || "dequeue".to_owned(),
+            |taken| format!("dequeue of {}", value(taken)),
+        ),
+        ("txn", argument) => format!("txn {}", op.result().unwrap_or(argument)),
+        ("acquire" | "release", _) => op.f().to_owned(),
         (f, argument) => format!("{f} of {}", value(argument)),
     };
     let by = node(op).map(|n| format!(", by {n}")).unwrap_or_default();

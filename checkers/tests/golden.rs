@@ -8,6 +8,7 @@
 //! - `says: lost`: its message, or where there is no anomaly the reason of the verdict, must contain this.
 //! - `count: 2`: there must be so many anomalies.
 //! - `budget: nothing`: the time is up at once.
+//! - `model: mutex`: what `linearizable` checks it as.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 #![allow(
@@ -16,7 +17,7 @@
 )]
 
 use schism_checkers::verdict::{Decision, PropertyResult};
-use schism_checkers::{Budget, check, properties};
+use schism_checkers::{Budget, Model, check_as, properties};
 use schism_history::{History, jsonl};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -44,6 +45,7 @@ struct Words {
     says: Option<String>,
     count: Option<u64>,
     no_budget: bool,
+    model: Option<Model>,
 }
 
 impl Words {
@@ -61,6 +63,10 @@ impl Words {
                 Some(("says", value)) => words.says = Some(value.to_owned()),
                 Some(("count", value)) => words.count = Some(value.parse().unwrap()),
                 Some(("budget", "nothing")) => words.no_budget = true,
+                Some(("model", value)) => {
+                    let model = Model::named(value);
+                    words.model = Some(model.unwrap_or_else(|| panic!("no model {value}")));
+                }
                 _ => words.prose.push_str(line),
             }
         }
@@ -150,7 +156,7 @@ impl Case {
             memory_bytes: u64::MAX,
         };
         let named = [self.property.clone()];
-        let verdict = check(&self.history, Some(&named), &[], &budget);
+        let verdict = check_as(&self.history, self.words.model, Some(&named), &[], &budget);
         let mut properties = verdict.map_err(|e| e.to_string())?.properties;
         Ok(properties.remove(&self.property).unwrap())
     }

@@ -76,6 +76,38 @@ fn a_set_that_lost_writes_is_no_set() {
     assert!(violated > cases / 20, "violated in {violated} of {cases}");
 }
 
+/// A lock that knows its owner is a lock.
+#[test]
+fn what_is_no_lock_is_no_mutex() {
+    let (mut violated, cases) = (0, cases(3000));
+    for case in 0..cases {
+        let history = history(&locks(&mut ChaCha8Rng::seed_from_u64(case)));
+        let linearizable = !is_violated(&history, "linearizable");
+        violated += u64::from(!linearizable);
+        assert!(
+            linearizable || is_violated(&history, "mutex"),
+            "case {case}: no order of a lock explains it, and mutex is not violated:\n{}",
+            shown(&history)
+        );
+    }
+    assert!(violated > cases / 20, "violated in {violated} of {cases}");
+}
+
+/// Some take a lock and give it back, at any time.
+fn locks(rng: &mut ChaCha8Rng) -> Lines {
+    let mut lines = Lines::new();
+    for process in 0..rng.random_range(2..5) {
+        let mut at: u64 = rng.random_range(0..20);
+        for f in ["acquire", "release"] {
+            let end = at + rng.random_range(1..10);
+            let outcome = pick(rng, &["ok", "ok", "ok", "ok", "fail"]);
+            lines.push(format!("{process}: {f} l null @{at}..{end} {outcome}"));
+            at = end + rng.random_range(1..10);
+        }
+    }
+    lines
+}
+
 /// Adds, and reads that have some of them, in the end and before.
 fn growing_set(rng: &mut ChaCha8Rng) -> Lines {
     let add = |element: u32, rng: &mut ChaCha8Rng| {

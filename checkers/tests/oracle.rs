@@ -22,6 +22,10 @@ mod forks;
 mod jepsen;
 #[path = "oracle/lost_writes.rs"]
 mod lost_writes;
+#[path = "oracle/models.rs"]
+mod models;
+#[path = "oracle/mutex.rs"]
+mod mutex;
 #[path = "oracle/orders.rs"]
 mod orders;
 #[path = "oracle/prefixes.rs"]

@@ -4,7 +4,7 @@ use crate::stderr::say;
 use crate::store::Run;
 use anyhow::Result;
 use schism_checkers::verdict::{Outcome, PropertyResult, Verdict};
-use schism_checkers::{Budget, Chosen, Prepared, choose, merge};
+use schism_checkers::{Budget, Chosen, Model, Prepared, choose, merge};
 use schism_history::History;
 use serde_json::{Value, json};
 use std::any::Any;
@@ -53,8 +53,19 @@ pub fn history(
     deciding: &[String],
     limits: Limits,
 ) -> Result<Verdict> {
+    history_as(history, None, named, deciding, limits)
+}
+
+/// The same, with what `linearizable` checks it as.
+pub fn history_as(
+    history: &History,
+    model: Option<Model>,
+    named: Option<&[String]>,
+    deciding: &[String],
+    limits: Limits,
+) -> Result<Verdict> {
     let begun = Instant::now();
-    let prepared = Prepared::new(history);
+    let prepared = Prepared::new(history).with_model(model);
     let chosen = choose(&prepared, named, deciding)?;
     let mut verdict = merge(&prepared, side_by_side(&prepared, chosen, limits));
     let torn = history

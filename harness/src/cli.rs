@@ -8,7 +8,9 @@ use crate::stderr::say;
 use crate::store::Run;
 use crate::{check, convert, doctor, draw, list, run, store, summary};
 use anyhow::{Context, Result, bail};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
+use schism_checkers::Model;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -201,6 +203,9 @@ struct CheckArgs {
     /// A property to check; without any, those that fit
     #[arg(long = "property", value_name = "P")]
     properties: Vec<String>,
+    /// As what `linearizable` checks it: without, keys of registers and locks, told by their operations
+    #[arg(long, value_name = "M", value_parser = models())]
+    model: Option<String>,
     /// How long each property may take; past that it is unknown
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME", default_value = "60s")]
     time_limit: Duration,
@@ -321,8 +326,17 @@ fn run_campaign(args: &CampaignArgs) -> Result<i32, Failure> {
     ))
 }
 
+fn models() -> PossibleValuesParser {
+    PossibleValuesParser::new(Model::ALL.map(Model::name))
+}
+
 fn check_path(args: &CheckArgs) -> Result<i32> {
-    let named = (!args.properties.is_empty()).then_some(args.properties.as_slice());
+    let model = args.model.as_deref().and_then(Model::named);
+    let of_the_model = ["linearizable".to_owned()];
+    let named = match args.properties.as_slice() {
+        [] => model.map(|_| of_the_model.as_slice()),
+        properties => Some(properties),
+    };
     let limits = Limits {
         time: args.time_limit,
         memory_bytes: args.memory_limit.as_u64(),
@@ -339,7 +353,7 @@ fn check_path(args: &CheckArgs) -> Result<i32> {
     } else {
         (store::read_history(&args.path)?, Vec::new())
     };
-    let verdict = check::history(&history, named, &deciding, limits)?;
+    let verdict = check::history_as(&history, model, named, &deciding, limits)?;
     if args.path.is_dir() && named.is_none() {
         // Somebody else's run can be checked as well.
         if let Err(error) = Run::open(&args.path)?.write_verdict(&verdict) {

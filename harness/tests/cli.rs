@@ -121,6 +121,56 @@ fn a_bare_history_is_checked_and_drawn() {
     assert!(fs::read_to_string(report).unwrap().contains("stale-reads"));
 }
 
+const QUEUE: &str = r#"{"process":0,"type":"invoke","f":"enqueue","key":"q","value":1}
+{"process":0,"type":"ok","f":"enqueue","key":"q","value":1}
+{"process":0,"type":"invoke","f":"enqueue","key":"q","value":2}
+{"process":0,"type":"ok","f":"enqueue","key":"q","value":2}
+{"process":1,"type":"invoke","f":"dequeue","key":"q","value":null}
+{"process":1,"type":"ok","f":"dequeue","key":"q","value":2}
+"#;
+
+#[test]
+fn a_history_is_checked_as_the_model_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = file(folder.path(), "queue.jsonl", QUEUE);
+    let output = schism(&["check", &queue, "--model", "fifo-queue"]);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{stdout}");
+    assert!(stdout.contains("VIOLATED linearizable"), "{stdout}");
+
+    let both = [
+        "--property",
+        "queue",
+        "--property",
+        "linearizable",
+        "--json",
+    ];
+    let output = schism(&[&["check", &queue, "--model", "unordered-queue"][..], &both].concat());
+    let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(verdict["properties"]["linearizable"]["verdict"], "holds");
+    assert!(verdict["properties"]["queue"].is_object());
+
+    refused(&["check", &queue, "--model", "lifo"], "fifo-queue");
+    refused(&["check", &queue, "--model", "register"], "event 0");
+    refused(
+        &[
+            "check",
+            &queue,
+            "--model",
+            "fifo-queue",
+            "--property",
+            "queue",
+        ],
+        "--property linearizable",
+    );
+    let cas = QUEUE.replace("dequeue", "cas").replace("enqueue", "write");
+    let cas = file(folder.path(), "cas.jsonl", &cas);
+    refused(&["check", &cas, "--model", "register"], "use cas-register");
+    let help = schism(&["check", "--help"]);
+    let help = String::from_utf8_lossy(&help.stdout);
+    assert!(help.contains("multi-register"), "{help}");
+}
+
 #[test]
 fn a_torn_history_is_checked_as_far_as_it_goes_and_says_so() {
     let folder = tempfile::tempdir().unwrap();

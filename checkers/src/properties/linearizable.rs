@@ -1,16 +1,18 @@
 //! `linearizable`: every operation takes effect at one moment between its invocation and its completion.
 //!
-//! Herlihy and Wing 1990, for registers with reads, writes and compare-and-sets. The property is local, so each key is searched alone
-//! ([`crate::linearize`]). A violation is cut down to its shortest failing prefix, then to a set of operations that is a violation by
-//! itself: a write is only left out together with those who saw its value, so that what is left still needs no other operation.
+//! Herlihy and Wing 1990. Without a model, registers with reads, writes and compare-and-sets ([`crate::linearize`]) and locks; with one,
+//! what [`crate::models`] has. The property is local, so each key is decided alone. A violation is cut down to its shortest failing prefix, then to a
+//! set of operations that is a violation by itself ([`crate::shrink`]): a write is only left out together with those who saw its value, so
+//! that what is left still needs no other operation.
 
 use crate::findings::{Advice, Findings, anomaly};
 use crate::linearize::{Linearization, linearize};
-use crate::register::{Action, Register, RegisterOp};
+use crate::models::Object;
+use crate::register::{Register, RegisterOp};
 use crate::search::{Found, search};
 use crate::verdict::{Anomaly, PropertyResult};
-use crate::{Budget, Keyed, Prepared, Property, Shape, words};
-use schism_history::{Op, Outcome, Time};
+use crate::{Budget, Keyed, Model, Prepared, Property, Shape, shrink, words};
+use schism_history::{Op, Outcome};
 
 /// The property.
 pub(super) struct Linearizable;
@@ -31,36 +33,133 @@ impl Property for Linearizable {
     }
 
     fn fits(&self, history: &Prepared<'_>) -> bool {
-        history.has(Shape::Register)
+        match history.model {
+            Some(_) => !history.ops.is_empty(),
+            None => history.has(Shape::Register) || history.has(Shape::Mutex),
+        }
     }
 
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
-        for keyed in history.keys_of(Shape::Register) {
-            let register = Register::new(history, keyed);
-            if let Some(why) = &register.strange {
-                findings.doubt(|| why.clone());
-            }
-            findings.checked(register.ops.len());
-            match linearize(&register.ops, register.values.len(), budget) {
-                Linearization::Exists => {}
-                Linearization::Impossible(places) => {
-                    findings.violate(|| explain(history, keyed, &register, &places, budget));
+        match history.model {
+            None => {
+                for keyed in history.keys_of(Shape::Register) {
+                    check_register(history, keyed, &mut findings, budget);
                 }
-
-                Linearization::OutOf(what, place) => findings.doubt(|| {
-                    let at = register.ops.get(place).map_or_else(String::new, |op| {
-                        format!(", at {}", words::noun(history.op(op)))
-                    });
-                    format!(
-                        "{}: the search ran out of {what}{at}",
-                        words::key(keyed.key)
-                    )
-                }),
+                for keyed in history.keys_of(Shape::Mutex) {
+                    let object = Object::of(keyed);
+                    check_object(history, Model::Mutex, &object, &mut findings, budget);
+                }
             }
+            Some(Model::Register | Model::CasRegister) => {
+                for keyed in &history.keys {
+                    check_register(history, keyed, &mut findings, budget);
+                }
+            }
+            Some(model) => match model.objects(history) {
+                Ok(objects) => {
+                    for object in &objects {
+                        check_object(history, model, object, &mut findings, budget);
+                    }
+                }
+                Err(why) => findings.doubt(|| why),
+            },
         }
         findings.result()
     }
+}
+
+fn check_register(
+    history: &Prepared<'_>,
+    keyed: &Keyed<'_>,
+    findings: &mut Findings,
+    budget: &Budget<'_>,
+) {
+    let register = Register::new(history, keyed);
+    if let Some(why) = &register.strange {
+        findings.doubt(|| why.clone());
+    }
+    findings.checked(register.ops.len());
+    match linearize(&register.ops, register.values.len(), budget) {
+        Linearization::Exists => {}
+        Linearization::Impossible(places) => {
+            findings.violate(|| explain(history, keyed, &register, &places, budget));
+        }
+        Linearization::OutOf(what, place) => {
+            let at = register.ops.get(place).map(|op| history.op(op));
+            findings.doubt(|| ran_out(&words::key(keyed.key), what, at));
+        }
+    }
+}
+
+fn ran_out(object: &str, what: &str, at: Option<&Op<'_>>) -> String {
+    let at = at.map_or_else(String::new, |op| format!(", at {}", words::noun(op)));
+    format!("{object}: the search ran out of {what}{at}")
+}
+
+const ADVICE_OBJECT: Advice = Advice {
+    cause: "Answers from a replica that lags or from a deposed leader, operations that were acknowledged and then lost, applied twice by a \
+                    retry, or ordered by two leaders at once.",
+    mend: "Let all operations on an object go through one order that a majority agrees on, give each an id so that a retry is not a second one, \
+                    and let reads confirm the leader.",
+};
+
+fn check_object(
+    history: &Prepared<'_>,
+    model: Model,
+    object: &Object,
+    findings: &mut Findings,
+    budget: &Budget<'_>,
+) {
+    let judged = match model.decide(history, &object.indexes, budget) {
+        Ok(judged) => judged,
+        Err(why) => return findings.doubt(|| why),
+    };
+    findings.checked(judged.checked);
+    match judged.answer {
+        Linearization::Exists => {}
+        Linearization::Impossible(places) => {
+            findings.violate(|| explain_object(history, model, object, places));
+        }
+        Linearization::OutOf(what, place) => {
+            findings.doubt(|| ran_out(&object.name, what, history.ops.get(place)));
+        }
+    }
+}
+
+/// `places` are a violation by themselves.
+fn explain_object(
+    history: &Prepared<'_>,
+    model: Model,
+    object: &Object,
+    mut places: Vec<usize>,
+) -> Anomaly {
+    places.sort_unstable();
+    let ops: Vec<&Op<'_>> = places.iter().map(|place| &history.ops[*place]).collect();
+    let (name, rule) = (&object.name, model.rule());
+    let message = match ops.as_slice() {
+        [op] => format!(
+            "{} of {name} does not fit {rule}: nobody had done by then what it answers to.",
+            words::noun(op)
+        ),
+        _ => format!(
+            "No order of these operations on {name} fits their times and {rule}: {}.",
+            said(&ops)
+        ),
+    };
+    let operations = ops.iter().map(|op| op.index()).collect();
+    anomaly("not-linearizable", operations, message, &ADVICE_OBJECT)
+        .with("key", name.clone())
+        .with("model", model.name())
+        .shortened()
+}
+
+fn said(ops: &[&Op<'_>]) -> String {
+    let mut said: Vec<String> = ops.iter().take(SAID).map(|op| words::noun(op)).collect();
+    if ops.len() > SAID {
+        said.push(format!("{} more", ops.len() - SAID));
+    }
+    words::list(&said)
 }
 
 /// How many operations a sentence names.
@@ -80,12 +179,11 @@ fn explain(
     } else {
         &alone
     };
-    let core = minimal(suspects, register.values.len(), budget);
-    let noun = |op: &RegisterOp| words::noun(history.op(op));
-    let mut said: Vec<String> = core.iter().take(SAID).map(noun).collect();
-    if core.len() > SAID {
-        said.push(format!("{} more", core.len() - SAID));
-    }
+    let fails = |ops: &[RegisterOp]| {
+        !budget.is_exhausted() && search(ops, register.values.len(), budget) == Found::Nothing
+    };
+    let core = shrink::minimal(suspects, &fails);
+    let ops: Vec<&Op<'_>> = core.iter().map(|op| history.op(op)).collect();
     let key = words::key(keyed.key);
     let message = match core.as_slice() {
         [seer] if seer.action.needs().is_some() => {
@@ -95,15 +193,15 @@ fn explain(
             });
             format!(
                 "{} of {key} saw a value that nobody had written by then{why}.",
-                said[0]
+                words::noun(ops[0])
             )
         }
         _ => format!(
             "No order of these operations on {key} fits their times and values: {}.",
-            words::list(&said)
+            said(&ops)
         ),
     };
-    let operations = core.iter().map(|op| history.op(op).index()).collect();
+    let operations = ops.iter().map(|op| op.index()).collect();
     anomaly("not-linearizable", operations, message, &ADVICE).with("key", key)
 }
 
@@ -122,100 +220,4 @@ fn refused_writer<'p>(
         "cas" => op.argument().get(1) == Some(value),
         _ => false,
     })
-}
-
-/// A smallest set of operations, as far as leaving out one group after another finds it, that no order explains.
-fn minimal(ops: &[RegisterOp], values: usize, budget: &Budget<'_>) -> Vec<RegisterOp> {
-    let fails = |ops: &[RegisterOp]| {
-        !budget.is_exhausted() && search(ops, values, budget) == Found::Nothing
-    };
-    let mut core = failing_prefix(ops, &fails);
-    // Refused compare-and-sets depend on which writes happened between, so writes may only be left out when there are none.
-    let without: Vec<RegisterOp> = core
-        .iter()
-        .filter(|op| !matches!(op.action, Action::Refused(_)))
-        .copied()
-        .collect();
-    let pure = fails(&without);
-    if pure {
-        core = without;
-    }
-    let mut size = core.len().div_ceil(2);
-    while size > 0 {
-        let mut at = 0;
-        while at < core.len() {
-            let fewer = leave_out(&core, at, size, pure);
-            if fewer.len() < core.len() && fails(&fewer) {
-                core = fewer;
-            } else {
-                at += size;
-            }
-        }
-        size = if size == 1 { 0 } else { size.div_ceil(2) };
-    }
-    core
-}
-
-/// What was known at the earliest moment by which it already failed: later ends are unknown, later reads are not there.
-fn failing_prefix(ops: &[RegisterOp], fails: &impl Fn(&[RegisterOp]) -> bool) -> Vec<RegisterOp> {
-    let mut moments: Vec<Time> = ops
-        .iter()
-        .map(|op| op.end)
-        .filter(|end| !end.is_infinite())
-        .collect();
-    moments.sort_unstable();
-    moments.dedup();
-    let (mut passing, mut failing) = (0, moments.len());
-    while failing - passing > 1 {
-        let middle = usize::midpoint(passing, failing);
-        if fails(&known_at(ops, moments[middle - 1])) {
-            failing = middle;
-        } else {
-            passing = middle;
-        }
-    }
-    let prefix = moments
-        .get(failing.wrapping_sub(1))
-        .map(|at| known_at(ops, *at));
-    prefix.filter(|p| fails(p)).unwrap_or_else(|| ops.to_vec())
-}
-
-fn known_at(ops: &[RegisterOp], at: Time) -> Vec<RegisterOp> {
-    let begun = ops.iter().take_while(|op| op.start <= at);
-    let known = begun.filter(|op| op.end <= at || op.action.writes().is_some());
-    known
-        .map(|op| RegisterOp {
-            end: if op.end <= at { op.end } else { Time::INFINITY },
-            ..*op
-        })
-        .collect()
-}
-
-/// Without `size` operations from `at` on, and without all that saw the values that those wrote, transitively.
-fn leave_out(ops: &[RegisterOp], at: usize, size: usize, writes_too: bool) -> Vec<RegisterOp> {
-    let mut out: Vec<bool> = (0..ops.len())
-        .map(|i| (at..at + size).contains(&i))
-        .collect();
-    if !writes_too {
-        (0..ops.len()).for_each(|i| out[i] &= ops[i].action.writes().is_none());
-    }
-    loop {
-        let gone: std::collections::BTreeSet<_> = (0..ops.len())
-            .filter(|i| out[*i])
-            .filter_map(|i| ops[i].action.writes())
-            .collect();
-        let orphan =
-            |i: &usize| !out[*i] && ops[*i].action.needs().is_some_and(|v| gone.contains(&v));
-        let orphans: Vec<usize> = (0..ops.len()).filter(orphan).collect();
-        if orphans.is_empty() {
-            break;
-        }
-        for i in orphans {
-            out[i] = true;
-        }
-    }
-    (0..ops.len())
-        .filter(|i| !out[*i])
-        .map(|i| ops[i])
-        .collect()
 }

@@ -17,6 +17,7 @@ pub(crate) mod meaningful;
 mod monotonic;
 mod monotonic_reads;
 mod monotonic_writes;
+mod mutex;
 mod mv_register;
 mod pn_counter;
 mod pram;
@@ -55,6 +56,7 @@ pub fn properties() -> &'static [&'static dyn Property] {
         &mv_register::MvRegister,
         &text::Text,
         &queue::Queue,
+        &mutex::Mutex,
         &bank::Bank,
         &convergence::Convergence,
         &split_brain::SplitBrain,

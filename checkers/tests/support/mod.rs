@@ -5,7 +5,7 @@
 pub(crate) mod random;
 
 use schism_checkers::verdict::PropertyResult;
-use schism_checkers::{Budget, CheckError, check};
+use schism_checkers::{Budget, CheckError, Model, check, check_as};
 use schism_history::{EventKind, History, Op, Outcome, Process, Time};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +18,15 @@ pub(crate) fn result_or_error(
     let named = [property.to_owned()];
     let mut verdict = check(history, Some(&named), &[], &Budget::unlimited())?;
     Ok(verdict.properties.remove(property).expect("it was named"))
+}
+
+/// What `linearizable` says of a history as this.
+pub(crate) fn result_as(history: &History, model: Model) -> Result<PropertyResult, CheckError> {
+    let mut verdict = check_as(history, Some(model), None, &[], &Budget::unlimited())?;
+    Ok(verdict
+        .properties
+        .remove("linearizable")
+        .expect("it is what models are for"))
 }
 
 /// What the checker says of a property that fits.
