@@ -492,8 +492,8 @@ impl<'c, 'p, 'r> Search<'c, 'p, 'r> {
 
 /// All registers of a history.
 pub(crate) fn registers<'p>(history: &'p Prepared<'p>) -> Vec<Updates<'p>> {
-    history
-        .keys_of(Shape::Register)
+    let keys = history.keys.iter();
+    keys.filter(|k| matches!(k.shape, Shape::Register | Shape::Siblings))
         .map(|keyed| Updates::new(history, keyed))
         .collect()
 }

@@ -14,8 +14,8 @@ pub enum Shape {
     Register,
     /// `add`, and `read` that returns lists.
     Set,
-    /// The same by `write`, as Jepsen's causal-reverse has it: no write puts a list there, and every read returns one.
-    Inserts,
+    /// `write`, and `read` that returns a list of what was written: what no other write had seen (siblings), or all of it.
+    Siblings,
     /// `add`, and `read` that returns rows with `val` and `sts`.
     Rows,
     /// `write` of a key's parts one after another, and `read` that returns the key and the list of them.
@@ -185,13 +185,8 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
         Shape::Set
     } else if all(&["read", "write"]) && lists && are_subkeys(ops, indexes) {
         Shape::Subkeys
-    } else if all(&["read", "write"])
-        && writes
-        && lists
-        && only_lists()
-        && !writes_lists(ops, indexes)
-    {
-        Shape::Inserts
+    } else if all(&["read", "write"]) && writes && only_lists() && returns_siblings(ops, indexes) {
+        Shape::Siblings
     } else if all(&["read", "write", "cas"]) && (writes || !(lists || accounts)) {
         Shape::Register
     } else if all(&["add", "remove", "read"]) && any("remove") && only_lists() {
@@ -237,10 +232,22 @@ fn are_subkeys(ops: &[Op<'_>], indexes: &[usize]) -> bool {
     })
 }
 
-fn writes_lists(ops: &[Op<'_>], indexes: &[usize]) -> bool {
-    let mut writes = indexes
-        .iter()
-        .map(|&i| &ops[i])
-        .filter(|op| op.f() == "write");
-    writes.any(|op| op.argument().is_array())
+/// Whether reads return lists of what was written: where lists are written (carts), lists of lists.
+fn returns_siblings(ops: &[Op<'_>], indexes: &[usize]) -> bool {
+    let of = |f: &'static str| {
+        indexes
+            .iter()
+            .map(|&i| &ops[i])
+            .filter(move |op| op.f() == f)
+    };
+    let written = of("write").map(|op| depth(op.argument())).max();
+    let read = of("read").filter_map(Op::result).map(depth).max();
+    read.unwrap_or(0) > written.unwrap_or(0)
+}
+
+/// How many lists stand inside one another.
+fn depth(value: &Value) -> usize {
+    value
+        .as_array()
+        .map_or(0, |list| 1 + list.iter().map(depth).max().unwrap_or(0))
 }

@@ -31,14 +31,19 @@ impl Property for CausalReverse {
     }
 
     fn fits(&self, history: &Prepared<'_>) -> bool {
-        history.has(Shape::Set) || history.has(Shape::Inserts)
+        history.has(Shape::Set) || history.has(Shape::Siblings)
+    }
+
+    /// A list that writes make may as well be siblings, of which older ones are gone by right.
+    fn fits_unasked(&self, history: &Prepared<'_>) -> bool {
+        history.has(Shape::Set)
     }
 
     fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
         for keyed in history
             .keys_of(Shape::Set)
-            .chain(history.keys_of(Shape::Inserts))
+            .chain(history.keys_of(Shape::Siblings))
         {
             check_key(history, keyed, &mut findings);
         }

@@ -87,8 +87,9 @@ pub(super) const NOT_RECOVERED: &str =
     "the target had not recovered when its replicas were read: what they lack may still come";
 
 /// What has updates that can be lost.
-const JUDGED: [Shape; 5] = [
+const JUDGED: [Shape; 6] = [
     Shape::Register,
+    Shape::Siblings,
     Shape::Set,
     Shape::RemovableSet,
     Shape::Counter,

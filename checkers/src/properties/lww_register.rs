@@ -35,7 +35,7 @@ impl Property for LwwRegister {
     }
 
     fn fits(&self, history: &Prepared<'_>) -> bool {
-        history.has(Shape::Register)
+        history.has(Shape::Register) || history.has(Shape::Siblings)
     }
 
     fn only_when_named(&self) -> bool {

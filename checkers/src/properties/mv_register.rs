@@ -24,7 +24,7 @@ impl Property for MvRegister {
     }
 
     fn fits(&self, history: &Prepared<'_>) -> bool {
-        history.has(Shape::Register)
+        history.has(Shape::Register) || history.has(Shape::Siblings)
     }
 
     fn only_when_named(&self) -> bool {
