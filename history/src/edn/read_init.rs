@@ -13,7 +13,7 @@ pub(super) fn rename(events: &mut [Event]) -> u64 {
     if events.iter().all(|e| e.f != READ_INIT) {
         return 0;
     }
-    let zero = |e: &Event| e.value == Value::from(0);
+    let zero = |e: &Event| e.value == 0;
     let written: BTreeSet<Option<Key>> = events
         .iter()
         .filter(|e| e.f == "write" && e.kind == EventKind::Invoke && zero(e))
