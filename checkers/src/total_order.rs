@@ -118,7 +118,8 @@ impl<'a> Search<'a> {
                 if budget.is_exhausted() {
                     return Found::OutOf("time", self.furthest.1, self.furthest.0);
                 }
-                if seen.len() as u64 * BYTES_A_STATE > budget.memory_bytes {
+                let choices = (choices.len() * (48 + 4 * self.done.len())) as u64;
+                if seen.len() as u64 * BYTES_A_STATE + choices > budget.memory_bytes {
                     return Found::OutOf("memory", self.furthest.1, self.furthest.0);
                 }
             }

@@ -8,7 +8,7 @@
 //! write at once; one that was refused must have found something else. Where a value was written more than once nobody knows whom a reader
 //! saw: what is sure is judged, and the rest holds only if each key by itself is linearizable, or one order of everything is found.
 //!
-//! O(n * sessions), see there; a million operations of fifty sessions take some 300 MB.
+//! O(n * sessions), see there; a million operations of fifty sessions take some 350 MB.
 
 use crate::accesses::{Access, Accesses, Plan, Source, minimal};
 use crate::causality::{Bad, Causality};
@@ -154,7 +154,7 @@ fn explain(
             "These operations contradict one another.".to_owned(),
         ),
     };
-    anomaly(name, accesses.indexes(&core), message, &ADVICE)
+    anomaly(name, accesses.indexes(&core), message, &ADVICE).shortened()
 }
 
 /// With the writes whose values they found, and with who shows that what is unknown happened; and so on.

@@ -104,7 +104,7 @@ fn explain(accesses: &Accesses<'_>, core: &[Access]) -> Anomaly {
         "No one order of these operations keeps each session's order and fits what they saw: {}.",
         words::list(&said)
     );
-    anomaly("not-sequential", accesses.indexes(core), message, &ADVICE)
+    anomaly("not-sequential", accesses.indexes(core), message, &ADVICE).shortened()
 }
 
 // --- Jepsen's keys in parts ------------------------------------------------------------------------------------------------
