@@ -11,7 +11,7 @@
 
 use crate::intern::{ABSENT, Interner, Val};
 use crate::{Budget, Keyed, Prepared, Shape};
-use schism_history::{Op, Outcome};
+use schism_history::{Op, Outcome, Time};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -78,6 +78,10 @@ pub(crate) struct Updates<'p> {
     finders: Vec<Vec<u32>>,
     /// By value, whether a read or a successful compare-and-set found it.
     observed: Vec<bool>,
+    /// By value, how many final reads there are up to the last one that has it.
+    finally: Vec<usize>,
+    /// The latest ends of two updates, with their indexes.
+    latest: [Option<(Time, u64)>; 2],
     /// By session, its updates by invocation.
     sessions: BTreeMap<u64, Vec<u32>>,
 }
@@ -98,6 +102,8 @@ impl<'p> Updates<'p> {
             readers: Vec::new(),
             finders: Vec::new(),
             observed: Vec::new(),
+            finally: Vec::new(),
+            latest: [None; 2],
             sessions: BTreeMap::new(),
         };
         for op in ops() {
@@ -166,8 +172,17 @@ impl<'p> Updates<'p> {
         self.readers = vec![Vec::new(); n];
         self.finders = vec![Vec::new(); n];
         self.observed = vec![false; n];
+        self.finally = vec![0; n];
+        for (read, place) in self.finals.iter().zip(1..) {
+            for value in &read.values {
+                self.finally[*value as usize] = place;
+            }
+        }
         for (i, update) in (0..).zip(&self.all) {
             self.writers[update.value as usize].push(i);
+            let this = Some((update.op.end(), update.op.index()));
+            let [first, second] = self.latest;
+            self.latest = [first.max(this), second.max(first.min(this))];
             if let Some(found) = update.found {
                 self.finders[found as usize].push(i);
                 self.observed[found as usize] |= update.op.is_ok();
@@ -240,6 +255,19 @@ impl<'p> Updates<'p> {
         let later = own.partition_point(|u| self.all[*u as usize].op.start() <= end);
         let later = own[later..].iter().map(|u| &self.all[*u as usize]);
         later.filter(move |u| u.op.index() != but)
+    }
+
+    /// Whether another update had not ended before this one began: else nobody can have replaced it.
+    fn has_later(&self, update: &Update<'_>) -> bool {
+        let others = self.latest.iter().flatten();
+        let mut others = others.filter(|(_, index)| *index != update.op.index());
+        others.any(|(end, _)| *end >= update.op.start())
+    }
+
+    /// Whether a final read that began after an update had ended has its value.
+    pub(crate) fn is_there(&self, update: &Update<'_>) -> bool {
+        let after = self.finals.len() - self.finals_after(update.op).len();
+        self.finally[update.value as usize] > after
     }
 
     /// The final reads that began after an operation had ended.
@@ -346,15 +374,17 @@ impl<'p, 'r> Causality<'p, 'r> {
         &self,
         register: usize,
         update: &Update<'p>,
+        search: &mut Search<'_, 'p, 'r>,
         budget: &Budget<'_>,
     ) -> Replaced<'p> {
         let own = self.registers[register].replaced(update);
-        if self.registers.len() < 2 || matches!(own, Replaced::Surely(_)) {
+        let later = self.registers.len() > 1 && self.registers[register].has_later(update);
+        if !later || matches!(own, Replaced::Surely(_)) {
             return own;
         }
         let happened = |u: &Update<'_>| self.registers[register].happened(u);
-        let mut sure = Search::new(self, Edges::Sure);
-        match sure.find(register, update, happened, budget) {
+        search.restart(Edges::Sure);
+        match search.find(register, update, happened, budget) {
             Ok(Some(by)) => return Replaced::Surely(by),
             Ok(None) => {}
             Err(OutOfTime) => return Replaced::Undecided,
@@ -362,7 +392,8 @@ impl<'p, 'r> Causality<'p, 'r> {
         if own != Replaced::No {
             return own;
         }
-        match Search::new(self, Edges::All).find(register, update, |_| true, budget) {
+        search.restart(Edges::All);
+        match search.find(register, update, |_| true, budget) {
             Ok(Some(by)) => Replaced::Perhaps(by),
             Ok(None) => Replaced::No,
             Err(OutOfTime) => Replaced::Undecided,
@@ -371,7 +402,8 @@ impl<'p, 'r> Causality<'p, 'r> {
 
     /// The way from an update to the acknowledged one of its key that surely had seen it and ended first, without that update itself.
     pub(crate) fn overwritten(&self, register: usize, update: &Update<'p>) -> Vec<&'p Op<'p>> {
-        let mut search = Search::new(self, Edges::Sure);
+        let mut search = Search::new(self);
+        search.restart(Edges::Sure);
         search.follow(update.op, register, Some(update.value), None);
         let mut first: Option<u32> = None;
         while let Some(n) = search.open.pop_front() {
@@ -406,11 +438,13 @@ enum Edges {
     All,
 }
 
-/// What was reached from one update.
-struct Search<'c, 'p, 'r> {
+/// What was reached from one update; kept for the next one.
+pub(crate) struct Search<'c, 'p, 'r> {
     all: &'c Causality<'p, 'r>,
     edges: Edges,
-    reached: Vec<bool>,
+    /// In which search each node was reached last, and which this is.
+    reached: Vec<u32>,
+    number: u32,
     /// The node before it on the way, but for the first.
     before: Vec<Option<u32>>,
     /// By session, from where on its operations were reached.
@@ -419,15 +453,23 @@ struct Search<'c, 'p, 'r> {
 }
 
 impl<'c, 'p, 'r> Search<'c, 'p, 'r> {
-    fn new(all: &'c Causality<'p, 'r>, edges: Edges) -> Self {
+    pub(crate) fn new(all: &'c Causality<'p, 'r>) -> Self {
         Self {
             all,
-            edges,
-            reached: vec![false; all.nodes.len()],
+            edges: Edges::Sure,
+            reached: vec![0; all.nodes.len()],
+            number: 0,
             before: vec![None; all.nodes.len()],
             from: BTreeMap::new(),
             open: VecDeque::new(),
         }
+    }
+
+    fn restart(&mut self, edges: Edges) {
+        self.edges = edges;
+        self.number += 1;
+        self.from.clear();
+        self.open.clear();
     }
 
     /// Another update of the same key that is reached, if there is one.
@@ -441,10 +483,10 @@ impl<'c, 'p, 'r> Search<'c, 'p, 'r> {
         self.follow(update.op, register, Some(update.value), None);
         let mut steps = 0;
         while let Some(n) = self.open.pop_front() {
-            steps += 1;
             if steps % ASKED_EVERY == 0 && budget.is_exhausted() {
                 return Err(OutOfTime);
             }
+            steps += 1;
             let node = &self.all.nodes[n as usize];
             let own = node.update.filter(|_| node.register == register);
             let own = own.map(|i| &self.all.registers[register].all[i]);
@@ -483,7 +525,8 @@ impl<'c, 'p, 'r> Search<'c, 'p, 'r> {
     }
 
     fn reach(&mut self, node: u32, from: Option<u32>) {
-        if !std::mem::replace(&mut self.reached[node as usize], true) {
+        if self.reached[node as usize] != self.number {
+            self.reached[node as usize] = self.number;
             self.before[node as usize] = from;
             self.open.push_back(node);
         }

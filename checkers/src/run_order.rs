@@ -67,12 +67,12 @@ fn compare(lists: &[(usize, Vec<RunId>)], budget: &Budget<'_>) -> Order {
     let mut order = Order::default();
     let mut told: BTreeSet<(RunId, RunId)> = BTreeSet::new();
     for (i, (one, list)) in lists.iter().enumerate() {
-        if budget.is_exhausted() {
-            order.stopped_at = Some(*one);
-            return order;
-        }
         let places: BTreeMap<RunId, usize> = list.iter().copied().zip(0..).collect();
         for (other, later) in &lists[i + 1..] {
+            if budget.is_exhausted() {
+                order.stopped_at = Some(*one);
+                return order;
+            }
             if let Some((a, b)) = backwards(&places, later)
                 && told.insert((a.min(b), a.max(b)))
             {

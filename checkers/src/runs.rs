@@ -88,6 +88,10 @@ pub(crate) struct Runs<'p> {
     pub(crate) seen: Vec<Vec<(usize, usize)>>,
     /// By run, the reads that have all or some of it.
     touched: Vec<Vec<usize>>,
+    /// By run, the deletes that surely cover it.
+    covered: Vec<Vec<u32>>,
+    /// By session, its reads.
+    sessions: BTreeMap<u64, Vec<usize>>,
     finals: Vec<usize>,
 }
 
@@ -119,6 +123,8 @@ impl<'p> Runs<'p> {
             unreadable: None,
             seen: Vec::new(),
             touched: Vec::new(),
+            covered: Vec::new(),
+            sessions: BTreeMap::new(),
             finals: Vec::new(),
         };
         let ops: Vec<&Op<'_>> = keyed.ops.iter().map(|&i| &history.ops[i]).collect();
@@ -173,6 +179,7 @@ impl<'p> Runs<'p> {
         }
         self.seen = vec![Vec::new(); self.all.len()];
         self.touched = vec![Vec::new(); self.all.len()];
+        self.covered = vec![Vec::new(); self.all.len()];
         numbers
     }
 
@@ -251,6 +258,9 @@ impl<'p> Runs<'p> {
             if op.is_final() {
                 self.finals.push(place);
             }
+            if let Some(session) = op.session() {
+                self.sessions.entry(session).or_default().push(place);
+            }
             self.reads.push(reading);
         }
     }
@@ -304,18 +314,17 @@ impl<'p> Runs<'p> {
                 (Some(Some(from)), Some(Some(to))) => {
                     let view = self.view(op, from, to);
                     let covers = match view {
-                        Some((_, first, last, reading)) => {
-                            self.reads[reading].whole[first..=last].to_vec()
-                        }
+                        Some((r, first, last)) => self.reads[r].whole[first..=last].to_vec(),
                         None => vec![from, to],
                     };
+                    for run in &covers {
+                        self.covered[*run as usize].push(self.deletes.len() as u32);
+                    }
                     self.deletes.push(Delete {
                         op,
                         from,
                         to,
-                        view: view
-                            .map(|(_, _, _, reading)| reading)
-                            .filter(|_| from != to),
+                        view: view.map(|(r, _, _)| r).filter(|_| from != to),
                         covers,
                     });
                 }
@@ -333,19 +342,23 @@ impl<'p> Runs<'p> {
         }
     }
 
-    /// The last read of the session that ended before a delete and has both ends in order: its end, their places in it, and its own place.
-    fn view(&self, op: &Op<'_>, from: RunId, to: RunId) -> Option<(u64, usize, usize, usize)> {
-        let ends = &self.seen[to as usize];
-        let own = self.seen[from as usize]
-            .iter()
-            .filter_map(|(reading, first)| {
-                let read = self.reads[*reading].op;
-                let before = read.session() == op.session() && read.precedes(op);
-                let at = ends.binary_search_by_key(reading, |(r, _)| *r).ok()?;
-                let last = ends[at].1;
-                (before && *first <= last).then_some((read.index(), *first, last, *reading))
-            });
-        own.max()
+    /// The last read of the session that ended before a delete and has both ends in order: its place, and theirs in it.
+    fn view(&self, op: &Op<'_>, from: RunId, to: RunId) -> Option<(usize, usize, usize)> {
+        let own = op.session().and_then(|s| self.sessions.get(&s))?;
+        let begun = own.partition_point(|r| self.reads[*r].op.start() < op.start());
+        let own = own[..begun].iter().rev();
+        let mut own = own.filter(|r| self.reads[**r].op.precedes(op));
+        own.find_map(|r| {
+            let (first, last) = (self.place(from, *r)?, self.place(to, *r)?);
+            (first <= last).then_some((*r, first, last))
+        })
+    }
+
+    /// Where a run stands in a read that has it in one piece.
+    fn place(&self, run: RunId, reading: usize) -> Option<usize> {
+        let seen = &self.seen[run as usize];
+        let found = seen.binary_search_by_key(&reading, |(r, _)| *r);
+        found.ok().map(|i| seen[i].1)
     }
 
     /// The final reads that began after an operation had ended.
@@ -360,13 +373,12 @@ impl<'p> Runs<'p> {
 
     /// Whether a read may have a run in one piece.
     fn may_have(&self, reading: usize, run: RunId) -> bool {
-        let seen = &self.seen[run as usize];
         // Two of a run are there, and a run in pieces is not gone: other names tell what is wrong with these.
         let there = &self.reads[reading];
         let torn = there.torn.iter().any(|(r, _)| *r == run);
         let odd = (there.opaque || torn || there.twice.contains(&run))
             && has_letters(there.text, self.all[run as usize].text);
-        odd || seen.binary_search_by_key(&reading, |(r, _)| *r).is_ok()
+        odd || self.place(run, reading).is_some()
     }
 
     /// Whether a read has all or some of a run.
@@ -384,31 +396,35 @@ impl<'p> Runs<'p> {
         if finals.iter().any(|r| self.may_have(*r, run)) {
             return Fate::There;
         }
-        let mut perhaps = self.unclear.iter().copied().find(|op| !op.precedes(insert));
-        for delete in &self.deletes {
-            if delete.op.precedes(insert) {
-                continue;
-            }
-            if delete.covers.contains(&run) {
-                return Fate::Deleted;
-            }
-            if delete.from != delete.to && !self.is_outside(run, delete) {
-                perhaps = perhaps.or(Some(delete.op));
-            }
+        let covered = self.covered[run as usize].iter();
+        if covered
+            .map(|d| &self.deletes[*d as usize])
+            .any(|d| !d.op.precedes(insert))
+        {
+            return Fate::Deleted;
         }
+        let ranges = self
+            .deletes
+            .iter()
+            .filter(|d| d.from != d.to && !d.op.precedes(insert));
+        let perhaps = ranges.filter(|d| !self.is_outside(run, d)).map(|d| d.op);
+        let unclear = self
+            .unclear
+            .iter()
+            .copied()
+            .filter(|op| !op.precedes(insert));
+        let perhaps = unclear.chain(perhaps).next();
         perhaps.map_or_else(|| Fate::Lost(finals.to_vec()), Fate::Perhaps)
     }
 
     /// Whether some read shows a run before the first or behind the last one of what was deleted.
     fn is_outside(&self, run: RunId, delete: &Delete<'_>) -> bool {
         self.seen[run as usize].iter().any(|(reading, at)| {
-            let place = |other: RunId| {
-                let seen = &self.seen[other as usize];
-                let found = seen.binary_search_by_key(reading, |(r, _)| *r);
-                found.ok().map(|i| seen[i].1)
-            };
-            place(delete.from).is_some_and(|from| *at < from)
-                || place(delete.to).is_some_and(|to| *at > to)
+            let (from, to) = (
+                self.place(delete.from, *reading),
+                self.place(delete.to, *reading),
+            );
+            from.is_some_and(|from| *at < from) || to.is_some_and(|to| *at > to)
         })
     }
 

@@ -15,7 +15,9 @@
 use crate::counts::{Add, Counts, Exact};
 use crate::elements::{Element, Elements};
 use crate::findings::{Advice, Findings, anomaly};
-use crate::happens_before::{Causality, Holds, Replaced, Seen, Update, Updates, holds, registers};
+use crate::happens_before::{
+    Causality, Holds, Replaced, Search, Seen, Update, Updates, holds, registers,
+};
 use crate::intern::ABSENT;
 use crate::runs::{Fate, RunId, Runs};
 use crate::verdict::{Anomaly, PropertyResult};
@@ -76,7 +78,7 @@ impl Property for LostUpdates {
             }
         }
         for keyed in history.keys_of(Shape::Text) {
-            check.text(&Runs::new(history, keyed));
+            check.text(&Runs::new(history, keyed), budget);
         }
         check.result()
     }
@@ -85,6 +87,9 @@ impl Property for LostUpdates {
 /// Why nothing is known of the end.
 pub(super) const NOT_RECOVERED: &str =
     "the target had not recovered when its replicas were read: what they lack may still come";
+
+/// How often the budget is asked, in runs.
+const ASKED_EVERY: RunId = 64;
 
 /// What has updates that can be lost.
 const JUDGED: [Shape; 6] = [
@@ -132,6 +137,7 @@ impl Check {
         budget: &Budget<'_>,
     ) {
         let causality = Causality::new(registers);
+        let mut search = Search::new(&causality);
         for (number, register) in registers.iter().enumerate().filter(|(_, r)| judged(r)) {
             if let Some(why) = &register.strange {
                 self.findings.doubt(|| why.clone());
@@ -140,7 +146,7 @@ impl Check {
             } else {
                 let acknowledged = register.all.iter().filter(|u| u.op.is_ok());
                 for update in acknowledged.filter(|u| u.value != ABSENT) {
-                    let replaced = || causality.replaced(number, update, budget);
+                    let replaced = || causality.replaced(number, update, &mut search, budget);
                     self.update(register, update, replaced);
                 }
             }
@@ -162,10 +168,7 @@ impl Check {
         }
         self.acknowledged += 1;
         self.findings.checked(1);
-        if finals
-            .iter()
-            .any(|read| read.values.contains(&update.value))
-        {
+        if register.is_there(update) {
             return;
         }
         match replaced() {
@@ -273,7 +276,7 @@ impl Check {
     }
 
     /// Also what `text` says of runs.
-    pub(super) fn text(&mut self, text: &Runs<'_>) {
+    pub(super) fn text(&mut self, text: &Runs<'_>, budget: &Budget<'_>) {
         for why in text.unreadable.iter().chain(&text.strange) {
             self.findings.doubt(|| why.clone());
         }
@@ -286,6 +289,15 @@ impl Check {
         }
         for (run, insert) in (0..).zip(&text.all).filter(|(_, run)| run.op.is_ok()) {
             let noun = || words::noun(insert.op);
+            if run % ASKED_EVERY == 0 && budget.is_exhausted() {
+                self.findings.doubt(|| {
+                    format!(
+                        "the time was up at {}: what became of the runs from there on is not known",
+                        noun()
+                    )
+                });
+                return;
+            }
             self.acknowledged += 1;
             self.findings.checked(1);
             match text.fate(run) {

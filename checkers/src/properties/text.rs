@@ -63,7 +63,7 @@ impl Property for Text {
                 key.order(budget, &mut check.findings);
             }
             if history.recovered() {
-                check.text(&text);
+                check.text(&text, budget);
                 key.finally(&mut check.findings);
             } else {
                 check.findings.doubt(|| NOT_RECOVERED.to_owned());
