@@ -43,6 +43,7 @@ mod zones;
 pub use budget::Budget;
 pub use fault::{Driver, Fault, Phase};
 pub use prepared::{Keyed, Prepared, Shape};
+pub use properties::stats::Tally;
 pub use properties::{properties, property};
 
 use schism_history::History;
@@ -102,7 +103,7 @@ pub fn check(
     let results = chosen
         .iter()
         .map(|chosen| (*chosen, chosen.check(&prepared, budget)));
-    Ok(merge(&prepared, results.collect()))
+    Ok(merge(&prepared, &Tally::of(&prepared), results.collect()))
 }
 
 /// A property that is to be checked.
@@ -182,7 +183,11 @@ fn find(name: &str) -> Result<&'static dyn Property, CheckError> {
 }
 
 /// Merges what was found, worst first: a violation stays one, whatever else is open.
-pub fn merge(history: &Prepared<'_>, results: Vec<(Chosen, PropertyResult)>) -> Verdict {
+pub fn merge(
+    history: &Prepared<'_>,
+    tally: &Tally,
+    results: Vec<(Chosen, PropertyResult)>,
+) -> Verdict {
     let mut properties = BTreeMap::new();
     for (chosen, mut result) in results {
         result.decides = chosen.decides;
@@ -193,7 +198,7 @@ pub fn merge(history: &Prepared<'_>, results: Vec<(Chosen, PropertyResult)>) -> 
         .filter(|p| p.decides)
         .map(|p| p.verdict)
         .max();
-    let meaningful = properties::meaningful::judge(history);
+    let meaningful = properties::meaningful::judge(history, tally);
     let verdict = match worst {
         Some(Decision::Violated) => Outcome::Violation,
         Some(Decision::Holds) if meaningful.reasons.is_empty() => Outcome::Pass,
@@ -202,7 +207,7 @@ pub fn merge(history: &Prepared<'_>, results: Vec<(Chosen, PropertyResult)>) -> 
     Verdict {
         verdict,
         properties,
-        stats: properties::stats::table(history),
+        stats: properties::stats::table(history, tally),
         meaningful: meaningful.to_json(),
     }
 }

@@ -4,7 +4,7 @@ use crate::stderr::say;
 use crate::store::Run;
 use anyhow::Result;
 use schism_checkers::verdict::{Outcome, PropertyResult, Verdict};
-use schism_checkers::{Budget, Chosen, Prepared, choose, merge};
+use schism_checkers::{Budget, Chosen, Prepared, Tally, choose, merge};
 use schism_history::History;
 use serde_json::{Value, json};
 use std::any::Any;
@@ -56,7 +56,9 @@ pub fn history(
     let begun = Instant::now();
     let prepared = Prepared::new(history);
     let chosen = choose(&prepared, named, deciding)?;
-    let mut verdict = merge(&prepared, side_by_side(&prepared, chosen, limits));
+    let mut tally = Tally::default();
+    let results = side_by_side(&prepared, chosen, limits, || tally = Tally::of(&prepared));
+    let mut verdict = merge(&prepared, &tally, results);
     let torn = history
         .torn
         .as_ref()
@@ -65,13 +67,9 @@ pub fn history(
         if let Some(torn) = torn {
             stats.insert("torn".into(), torn);
         }
-        let skipped = history
-            .faults()
-            .filter(|e| e.f == "skipped")
-            .map(|e| e.value.clone());
-        stats.insert("skipped".into(), skipped.collect());
-        stats.insert("arena".into(), figures(history, "arena"));
-        stats.insert("usage".into(), figures(history, "usage"));
+        stats.insert("skipped".into(), skipped(&prepared));
+        stats.insert("arena".into(), figures(&prepared, "arena"));
+        stats.insert("usage".into(), figures(&prepared, "usage"));
         stats.insert("check_ms".into(), json!(begun.elapsed().as_millis() as u64));
     }
     Ok(verdict)
@@ -83,10 +81,12 @@ enum News {
     Ended(&'static str, Chosen, PropertyResult),
 }
 
+/// All properties, on the cores that there are; `meanwhile` on this one.
 fn side_by_side(
     history: &Prepared<'_>,
     chosen: Vec<Chosen>,
     limits: Limits,
+    meanwhile: impl FnOnce(),
 ) -> Vec<(Chosen, PropertyResult)> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let (workers, all) = (cores.min(chosen.len()), chosen.len());
@@ -110,6 +110,7 @@ fn side_by_side(
             });
         }
         drop(news);
+        meanwhile();
         collect(&heard, all)
     })
 }
@@ -161,14 +162,20 @@ fn collect(heard: &Receiver<News>, all: usize) -> Vec<(Chosen, PropertyResult)> 
 }
 
 /// What the driver wrote down of itself, from the history's own events.
-fn figures(history: &History, f: &str) -> Value {
+fn figures(history: &Prepared<'_>, f: &str) -> Value {
     let mut all = serde_json::Map::new();
-    for event in history.faults().filter(|e| e.f == f) {
+    for event in history.nemesis.iter().filter(|e| e.f == f) {
         if let Value::Object(figures) = &event.value {
             all.extend(figures.clone());
         }
     }
     Value::Object(all)
+}
+
+/// The faults that were left out.
+fn skipped(history: &Prepared<'_>) -> Value {
+    let skipped = history.nemesis.iter().filter(|e| e.f == "skipped");
+    skipped.map(|e| e.value.clone()).collect()
 }
 
 /// The exit code of a verdict.
@@ -252,7 +259,12 @@ mod tests {
             property: &Crashes,
             decides: true,
         };
-        let results = side_by_side(&Prepared::new(&history), vec![chosen], Limits::default());
+        let results = side_by_side(
+            &Prepared::new(&history),
+            vec![chosen],
+            Limits::default(),
+            || (),
+        );
         assert_eq!(results[0].1.verdict, Decision::Unknown);
         assert!(
             results[0].1.why.contains("out of luck"),

@@ -16,6 +16,7 @@
 //! assert!(ops[0].precedes(&ops[1]));
 //! ```
 
+mod blocks;
 mod by_process;
 pub mod dsl;
 pub mod edn;
@@ -27,6 +28,7 @@ pub mod jepsen_log;
 pub mod jsonl;
 mod line;
 mod op;
+mod pairing;
 mod time;
 
 pub use event::{Event, EventKind, Key, NodeId, OpError, Process};
