@@ -34,6 +34,7 @@ mod prepared;
 mod properties;
 pub mod register;
 mod search;
+pub mod stream;
 mod sums;
 mod transactions;
 pub mod verdict;
@@ -63,6 +64,11 @@ pub trait Property: Sync {
 
     /// Decides it.
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult;
+
+    /// The same for a history that does not fit into memory, where that can be done: see [`stream`].
+    fn stream<'s>(&self, _survey: &'s Prepared<'_>) -> Option<Box<dyn stream::Fold<'s> + 's>> {
+        None
+    }
 }
 
 /// Why a history cannot be checked as asked.

@@ -181,6 +181,10 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
 
 /// What is told by all operations on a key together, looked at once.
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one kind of value, and any mix may be there"
+)]
 struct Seen<'h> {
     /// Each once.
     functions: Vec<&'h str>,

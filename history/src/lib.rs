@@ -29,10 +29,12 @@ pub mod jsonl;
 mod line;
 mod op;
 mod pairing;
+mod steps;
 mod time;
 
 pub use event::{Event, EventKind, Key, NodeId, OpError, Process};
 pub use format::Format;
 pub use history::{History, Malformed, Torn};
 pub use op::{Op, Outcome};
+pub use steps::{Step, Steps};
 pub use time::Time;

@@ -7,6 +7,7 @@
 //! else `unknown`. Null is 0. O(n log n), and O(n) for each final read.
 
 use crate::findings::{Advice, Findings, anomaly};
+use crate::stream::{Fold, Sums};
 use crate::sums::subset_has_sum;
 use crate::verdict::{Anomaly, PropertyResult};
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
@@ -15,12 +16,12 @@ use schism_history::{Op, Outcome, Time};
 /// The property.
 pub(super) struct Counter;
 
-const ADVICE_LOW: Advice = Advice {
+pub(crate) const ADVICE_LOW: Advice = Advice {
     cause: "Increments were lost with a leader, overwritten by a sum that another replica wrote back, or not yet replicated to who answered.",
     mend: "Acknowledge an increment only when a majority has it (ack=majority), read from where every acknowledged one is, and merge \
                         counters by replica instead of writing back a sum.",
 };
-const ADVICE_HIGH: Advice = Advice {
+pub(crate) const ADVICE_HIGH: Advice = Advice {
     cause: "An increment that was retried was applied twice, or one that had been refused took effect after all.",
     mend: "Give each increment an id and apply it once, also when it is retried; refuse definitely only what can no longer take \
                          effect.",
@@ -45,6 +46,10 @@ impl Property for Counter {
             Key::new(history, keyed, &mut findings).check(history, budget, &mut findings);
         }
         findings.result()
+    }
+
+    fn stream<'s>(&self, survey: &'s Prepared<'_>) -> Option<Box<dyn Fold<'s> + 's>> {
+        Some(Box::new(Sums::new(survey)))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::findings::{Advice, Findings, anomaly};
 use crate::linearize::{Linearization, linearize};
 use crate::register::{Action, Register, RegisterOp};
 use crate::search::{Found, search};
+use crate::stream::{Fold, Windows};
 use crate::verdict::{Anomaly, PropertyResult};
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
 use schism_history::{Op, Outcome, Time};
@@ -15,7 +16,7 @@ use schism_history::{Op, Outcome, Time};
 /// The property.
 pub(super) struct Linearizable;
 
-const ADVICE: Advice = Advice {
+pub(crate) const ADVICE: Advice = Advice {
     cause: "Reads from a replica that lags or from a deposed leader, writes that were acknowledged and then lost, or two leaders at once.",
     mend: "Let all reads and writes of a key go through one order that a majority agrees on: ack=majority with \
                     failover=consensus, and reads that confirm the leader (read=leader-quorum).",
@@ -60,6 +61,10 @@ impl Property for Linearizable {
             }
         }
         findings.result()
+    }
+
+    fn stream<'s>(&self, survey: &'s Prepared<'_>) -> Option<Box<dyn Fold<'s> + 's>> {
+        Some(Box::new(Windows::new(survey)))
     }
 }
 

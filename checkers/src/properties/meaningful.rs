@@ -6,6 +6,7 @@
 
 use crate::findings::Findings;
 use crate::properties::stats::Tally;
+use crate::stream::{Counted, Fold};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Fault, Phase, Prepared, Property};
 use serde_json::{Value, json};
@@ -33,6 +34,12 @@ impl Property for Meaningful {
 
     fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
         judge(history, &Tally::of(history)).result()
+    }
+
+    fn stream<'s>(&self, survey: &'s Prepared<'_>) -> Option<Box<dyn Fold<'s> + 's>> {
+        Some(Box::new(Counted::new(survey, |history, tally| {
+            judge(history, tally).result()
+        })))
     }
 }
 

@@ -1,10 +1,10 @@
 //! One property a file; each has its entry in [`properties`].
 
-mod bank;
+pub(crate) mod bank;
 mod consistent_prefix;
 mod convergence;
-mod counter;
-mod linearizable;
+pub(crate) mod counter;
+pub(crate) mod linearizable;
 mod long_fork;
 mod lost_writes;
 pub(crate) mod meaningful;
@@ -15,9 +15,9 @@ mod read_your_writes;
 mod recovery;
 mod set;
 mod split_brain;
-mod stale_reads;
+pub(crate) mod stale_reads;
 pub(crate) mod stats;
-mod unique_ids;
+pub(crate) mod unique_ids;
 mod writes_follow_reads;
 
 use crate::Property;

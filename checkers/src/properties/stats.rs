@@ -3,6 +3,7 @@
 //! As in Jepsen, a function that never succeeded is worth a doubt: nothing can be said of it.
 
 use crate::findings::Findings;
+use crate::stream::{Counted, Fold};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Phase, Prepared, Property};
 use schism_history::{Op, Outcome};
@@ -27,6 +28,10 @@ impl Property for Stats {
 
     fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
         judge(history, &Tally::of(history))
+    }
+
+    fn stream<'s>(&self, survey: &'s Prepared<'_>) -> Option<Box<dyn Fold<'s> + 's>> {
+        Some(Box::new(Counted::new(survey, judge)))
     }
 }
 

@@ -46,7 +46,7 @@ type Result<T> = std::result::Result<T, FormError>;
 const DEPTH_MAX: usize = 128;
 
 /// Reads forms and knows where it is.
-pub(crate) struct Reader<R> {
+pub(crate) struct Forms<R> {
     input: R,
     /// Line of the next byte, from 1.
     pub(crate) line: u64,
@@ -56,7 +56,7 @@ pub(crate) struct Reader<R> {
     pub(crate) bytes: u64,
 }
 
-impl<R: BufRead> Reader<R> {
+impl<R: BufRead> Forms<R> {
     pub(crate) fn new(input: R) -> Self {
         Self {
             input,
@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Vec<Form> {
-        let mut reader = Reader::new(text.as_bytes());
+        let mut reader = Forms::new(text.as_bytes());
         let mut forms = Vec::new();
         while let Some(form) = reader.form().unwrap_or_else(|e| panic!("{text}: {e:?}")) {
             forms.push(form);
@@ -341,7 +341,7 @@ mod tests {
         for text in ["{:a", "[1 2", "\"abc", "#", "#_", "#tag"] {
             assert!(
                 matches!(
-                    Reader::new(text.as_bytes()).form(),
+                    Forms::new(text.as_bytes()).form(),
                     Err(FormError::End | FormError::Expected(_))
                 ),
                 "{text}"
@@ -350,7 +350,7 @@ mod tests {
         for text in ["{:a}", "]", "12x", "\"\\q\"", ": x"] {
             assert!(
                 matches!(
-                    Reader::new(text.as_bytes()).form(),
+                    Forms::new(text.as_bytes()).form(),
                     Err(FormError::Expected(_))
                 ),
                 "{text}"
@@ -358,7 +358,7 @@ mod tests {
         }
         let deep = "[".repeat(100_000);
         assert!(matches!(
-            Reader::new(deep.as_bytes()).form(),
+            Forms::new(deep.as_bytes()).form(),
             Err(FormError::Expected(_))
         ));
     }
