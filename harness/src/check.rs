@@ -5,7 +5,7 @@ use crate::store::Run;
 use anyhow::Result;
 use schism_checkers::verdict::{Outcome, PropertyResult, Verdict};
 use schism_checkers::{Budget, Chosen, Prepared, Tally, choose, merge};
-use schism_history::History;
+use schism_history::{History, Torn};
 use serde_json::{Value, json};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -59,20 +59,32 @@ pub fn history(
     let mut tally = Tally::default();
     let results = side_by_side(&prepared, chosen, limits, || tally = Tally::of(&prepared));
     let mut verdict = merge(&prepared, &tally, results);
-    let torn = history
-        .torn
-        .as_ref()
-        .map(|torn| json!({"line": torn.line, "bytes": torn.bytes}));
+    add_stats(
+        &mut verdict,
+        &prepared,
+        history.torn.as_ref(),
+        begun.elapsed(),
+    );
+    Ok(verdict)
+}
+
+/// What the harness knows beside the counts.
+pub(crate) fn add_stats(
+    verdict: &mut Verdict,
+    prepared: &Prepared<'_>,
+    torn: Option<&Torn>,
+    took: Duration,
+) {
     if let Value::Object(stats) = &mut verdict.stats {
         if let Some(torn) = torn {
+            let torn = json!({"line": torn.line, "bytes": torn.bytes});
             stats.insert("torn".into(), torn);
         }
-        stats.insert("skipped".into(), skipped(&prepared));
-        stats.insert("arena".into(), figures(&prepared, "arena"));
-        stats.insert("usage".into(), figures(&prepared, "usage"));
-        stats.insert("check_ms".into(), json!(begun.elapsed().as_millis() as u64));
+        stats.insert("skipped".into(), skipped(prepared));
+        stats.insert("arena".into(), figures(prepared, "arena"));
+        stats.insert("usage".into(), figures(prepared, "usage"));
+        stats.insert("check_ms".into(), json!(took.as_millis() as u64));
     }
-    Ok(verdict)
 }
 
 /// What a worker tells: a property was begun, or ended.
@@ -116,7 +128,7 @@ fn side_by_side(
 }
 
 /// One property under its limits. One that crashes is unknown, never a pass.
-fn check_one(history: &Prepared<'_>, chosen: Chosen, limits: Limits) -> PropertyResult {
+pub(crate) fn check_one(history: &Prepared<'_>, chosen: Chosen, limits: Limits) -> PropertyResult {
     let begun = Instant::now();
     let exhausted = || begun.elapsed() > limits.time;
     let budget = Budget {
