@@ -30,6 +30,7 @@ bench: build ## Speed of the harness and of the checkers, with the limits that t
 	$(CARGO) bench --locked --package schism --bench driver
 	$(CARGO) bench --locked --package schism-checkers --bench registers
 	bench/disk
+	bench/stream
 
 fuzz: build ## Fuzz the readers, each for TIME=900 seconds (cargo-fuzz is installed when it is missing)
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz

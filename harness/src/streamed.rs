@@ -14,9 +14,9 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What a history takes in memory, with all that is made of it: so many bytes for each of the file. Registers take 2 (measured: 429 MB for 240), long lists
-/// of small numbers up to 6.
-const MEMORY_PER_BYTE: u64 = 6;
+/// What a history takes in memory, with all that is made of it: so many bytes for each of the file. Measured: registers 429 MB for 240, sets whose reads are long
+/// lists of small numbers 281 MB for 38.
+const MEMORY_PER_BYTE: u64 = 8;
 /// How often a pass says how far it is, and after how many events it looks at the clock.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: u32 = 1 << 16;

@@ -42,8 +42,8 @@ impl From<io::Error> for FormError {
 
 type Result<T> = std::result::Result<T, FormError>;
 
-/// Forms inside forms, at most: deeper ones are refused before they exhaust the stack.
-const DEPTH_MAX: usize = 128;
+/// Brackets inside the brackets of an operation, at most: as many as JSON Lines can hold, for `serde_json` refuses what would exhaust the stack.
+const DEPTH_MAX: usize = 126;
 
 /// Reads forms and knows where it is.
 pub(crate) struct Forms<R> {
@@ -108,15 +108,20 @@ impl<R: BufRead> Forms<R> {
         self.nested(0)
     }
 
+    /// The same of a value: it stands inside an operation.
+    pub(crate) fn value(&mut self) -> Result<Option<Form>> {
+        self.nested(1)
+    }
+
     fn nested(&mut self, depth: usize) -> Result<Option<Form>> {
         loop {
             self.skip_space()?;
             let Some(byte) = self.peek()? else {
                 return Ok(None);
             };
-            if depth > DEPTH_MAX {
+            if depth > DEPTH_MAX && b"([{#".contains(&byte) {
                 return Err(FormError::Expected(format!(
-                    "forms at most {DEPTH_MAX} deep"
+                    "brackets at most {DEPTH_MAX} deep"
                 )));
             }
             return Ok(Some(match byte {

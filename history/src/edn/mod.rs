@@ -113,7 +113,7 @@ impl<R: BufRead> Iterator for Reader<R> {
 
 /// Reads one value, such as `[1 nil]`.
 pub(crate) fn value(text: &str) -> Result<Value, String> {
-    match Forms::new(text.as_bytes()).form() {
+    match Forms::new(text.as_bytes()).value() {
         Ok(Some(form)) => Ok(Context::default().value(form)),
         _ => Err(format!("{text:?} is no value")),
     }
@@ -472,6 +472,24 @@ mod tests {
             read(&out[..]).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out)));
         assert_eq!(back, history, "{}", String::from_utf8_lossy(&out));
         assert_eq!(losses, Losses::default());
+    }
+
+    /// Found by fuzzing: what was read from EDN and written as JSON Lines could be too deep to be read again.
+    #[test]
+    fn what_is_deep_is_so_in_both_formats() {
+        for depth in 120..135 {
+            let value = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            let text = format!("{{:process 0, :type :invoke, :f :write, :value {value}}}");
+            let line = format!(
+                "{{\"process\":0,\"type\":\"invoke\",\"f\":\"write\",\"value\":{value}}}\n"
+            );
+            let log = format!("INFO  jepsen.util - 0\t:invoke\t:write\t{value}\n");
+            let expected = depth <= 126;
+            assert_eq!(read(text.as_bytes()).is_ok(), expected, "{depth}");
+            assert_eq!(jsonl::read(line.as_bytes()).is_ok(), expected, "{depth}");
+            let log = crate::jepsen_log::read(log.as_bytes());
+            assert_eq!(log.is_ok(), expected, "{depth}");
+        }
     }
 
     #[test]
