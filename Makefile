@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 # Where rustup puts cargo, when it has just been installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
-CASES ?= 1000000
+TIME ?= 900
 # What a run needs, and what the tests need besides.
 RUN_PACKAGES := gcc libc6-dev iproute2 iptables
 TEST_PACKAGES := libfaketime
@@ -30,9 +30,13 @@ bench: build ## Speed of the harness and of the checkers, with the limits that t
 	$(CARGO) bench --locked --package schism --bench driver
 	$(CARGO) bench --locked --package schism-checkers --bench registers
 	bench/disk
+	bench/stream
 
-fuzz: toolchain ## Throw random bytes and random histories at the readers; CASES=N for each property
-	PROPTEST_CASES=$(CASES) $(CARGO) test --release --locked --package schism-history --test fuzz -- --nocapture
+fuzz: build ## Fuzz the readers, each for TIME=900 seconds (cargo-fuzz is installed when it is missing)
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	fuzz/seed fuzz/corpus
+	cd fuzz && for target in jsonl edn jepsen_log; do \
+	  RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$(TIME) -rss_limit_mb=4000 || exit 1; done
 
 oracle: toolchain ## Hold every property against its definition on CASES=100000 random histories each
 	SCHISM_ORACLE_CASES=$(if $(filter command line,$(origin CASES)),$(CASES),100000) $(CARGO) test --release --locked --package schism-checkers

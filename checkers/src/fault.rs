@@ -3,7 +3,7 @@
 //! A fault has an id and four stages, each an event: `inject`, `effect` (proved or not), `heal`, `healed`. It is in force from
 //! its `inject` to its `healed` event (or `heal`, where `healed` is missing). Unknown events of the nemesis are left alone.
 
-use schism_history::{Event, History, Time};
+use schism_history::{Event, Time};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -98,10 +98,10 @@ pub struct Driver<'h> {
     pub interrupted: Option<String>,
 }
 
-/// The faults of a history by id, in order of injection.
-pub(crate) fn faults(history: &History) -> Vec<Fault> {
+/// The faults by id, in order of injection.
+pub(crate) fn faults(nemesis: &[&Event]) -> Vec<Fault> {
     let mut by_id: BTreeMap<u64, Fault> = BTreeMap::new();
-    for event in history.faults() {
+    for event in nemesis {
         let (Some(id), Some(stage)) = (number(event, "fault"), event.value["stage"].as_str())
         else {
             continue;
@@ -157,10 +157,10 @@ fn advance(fault: &mut Fault, stage: &str, event: &Event) {
     }
 }
 
-/// What the driver said in this history.
-pub(crate) fn driver(history: &History) -> Driver<'_> {
+/// What the driver said, among all that is not a client's.
+pub(crate) fn driver<'h>(nemesis: &[&'h Event]) -> Driver<'h> {
     let mut driver = Driver::default();
-    for event in history.faults() {
+    for event in nemesis.iter().copied() {
         match event.f.as_ref() {
             "phase" => driver.phases.push((text(event, "phase"), event.time)),
             "bank" => driver.bank = Some(event),

@@ -16,6 +16,12 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 #[derive(Debug, Clone)]
 pub(crate) struct FixedMap<K, V>(HashMap<K, V, BuildHasherDefault<Mixer>>);
 
+impl<K: Hash + Eq, V> Default for FixedMap<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<K: Hash + Eq, V> FixedMap<K, V> {
     pub(crate) fn new() -> Self {
         Self(HashMap::default())
@@ -27,6 +33,10 @@ impl<K: Hash + Eq, V> FixedMap<K, V> {
 
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.0.insert(key, value)
+    }
+
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+        self.0.remove(key)
     }
 
     pub(crate) fn len(&self) -> usize {

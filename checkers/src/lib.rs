@@ -49,6 +49,7 @@ mod run_order;
 mod runs;
 mod search;
 mod shrink;
+pub mod stream;
 mod sums;
 mod total_order;
 mod transactions;
@@ -61,6 +62,7 @@ pub use budget::Budget;
 pub use fault::{Driver, Fault, Phase};
 pub use models::Model;
 pub use prepared::{Keyed, Prepared, Shape};
+pub use properties::stats::Tally;
 pub use properties::{properties, property};
 
 use schism_history::History;
@@ -89,6 +91,11 @@ pub trait Property: Sync {
     /// Whether it is checked though nobody named it, where it fits only a part of what it may be asked about.
     fn fits_unasked(&self, history: &Prepared<'_>) -> bool {
         self.fits(history)
+    }
+
+    /// The same for a history that does not fit into memory, where that can be done: see [`stream`].
+    fn stream<'s>(&self, _survey: &'s Prepared<'_>) -> Option<Box<dyn stream::Fold<'s> + 's>> {
+        None
     }
 }
 
@@ -166,7 +173,7 @@ pub fn check_as(
     let results = chosen
         .iter()
         .map(|chosen| (*chosen, chosen.check(&prepared, budget)));
-    Ok(merge(&prepared, results.collect()))
+    Ok(merge(&prepared, &Tally::of(&prepared), results.collect()))
 }
 
 /// A property that is to be checked.
@@ -256,7 +263,11 @@ fn find(name: &str) -> Result<&'static dyn Property, CheckError> {
 }
 
 /// Merges what was found, worst first: a violation stays one, whatever else is open.
-pub fn merge(history: &Prepared<'_>, results: Vec<(Chosen, PropertyResult)>) -> Verdict {
+pub fn merge(
+    history: &Prepared<'_>,
+    tally: &Tally,
+    results: Vec<(Chosen, PropertyResult)>,
+) -> Verdict {
     let mut properties = BTreeMap::new();
     for (chosen, mut result) in results {
         result.decides = chosen.decides;
@@ -267,7 +278,7 @@ pub fn merge(history: &Prepared<'_>, results: Vec<(Chosen, PropertyResult)>) -> 
         .filter(|p| p.decides)
         .map(|p| p.verdict)
         .max();
-    let meaningful = properties::meaningful::judge(history);
+    let meaningful = properties::meaningful::judge(history, tally);
     let verdict = match worst {
         Some(Decision::Violated) => Outcome::Violation,
         Some(Decision::Holds) if meaningful.reasons.is_empty() => Outcome::Pass,
@@ -276,7 +287,7 @@ pub fn merge(history: &Prepared<'_>, results: Vec<(Chosen, PropertyResult)>) -> 
     Verdict {
         verdict,
         properties,
-        stats: properties::stats::table(history),
+        stats: properties::stats::table(history, tally),
         meaningful: meaningful.to_json(),
     }
 }

@@ -1,11 +1,11 @@
 //! A history made ready once for all properties: operations paired, keys sorted by what lives there, faults and phases parsed.
 
 use crate::fault::{self, Driver, Fault, Phase};
+use crate::fixed::FixedMap;
 use crate::models::Model;
 use crate::register::RegisterOp;
-use schism_history::{History, Key, Op, Time};
+use schism_history::{Event, History, Key, Op, Time};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// What lives under a key, told by the functions that clients call on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub struct Prepared<'h> {
     pub ops: Vec<Op<'h>>,
     /// The same by key, in the order of keys.
     pub keys: Vec<Keyed<'h>>,
+    /// The events that are not the clients': the nemesis' and the driver's.
+    pub nemesis: Vec<&'h Event>,
     /// The faults, in order of injection.
     pub faults: Vec<Fault>,
     /// What the driver said.
@@ -71,12 +73,14 @@ impl<'h> Prepared<'h> {
     pub fn new(history: &'h History) -> Self {
         let ops = history.ops();
         let keys = by_key(&ops);
+        let nemesis: Vec<&Event> = history.faults().collect();
         Self {
             history,
             ops,
             keys,
-            faults: fault::faults(history),
-            driver: fault::driver(history),
+            faults: fault::faults(&nemesis),
+            driver: fault::driver(&nemesis),
+            nemesis,
             model: None,
         }
     }
@@ -146,10 +150,18 @@ impl<'h> Prepared<'h> {
 }
 
 fn by_key<'h>(ops: &[Op<'h>]) -> Vec<Keyed<'h>> {
-    let mut groups: BTreeMap<Option<&'h Key>, Vec<usize>> = BTreeMap::new();
+    let mut numbers: FixedMap<Option<&'h Key>, usize> = FixedMap::new();
+    let mut groups: Vec<(Option<&'h Key>, Vec<usize>)> = Vec::new();
     for (i, op) in ops.iter().enumerate() {
-        groups.entry(op.key()).or_default().push(i);
+        let key = op.key();
+        let number = numbers.get(&key).copied().unwrap_or(groups.len());
+        if number == groups.len() {
+            numbers.insert(key, number);
+            groups.push((key, Vec::new()));
+        }
+        groups[number].1.push(i);
     }
+    groups.sort_by_key(|(key, _)| *key);
     let keyed = |(key, indexes): (_, Vec<usize>)| Keyed {
         key,
         shape: shape(ops, &indexes),
@@ -161,25 +173,16 @@ fn by_key<'h>(ops: &[Op<'h>]) -> Vec<Keyed<'h>> {
 /// A counter has `add` and `read` as well: its reads are numbers. A key that is only read is a set if it returns a list, and a bank if it
 /// returns accounts with their balances.
 fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
-    let all = |allowed: &[&str]| indexes.iter().all(|&i| allowed.contains(&ops[i].f()));
-    let reads = || {
-        indexes
-            .iter()
-            .map(|&i| &ops[i])
-            .filter(|op| op.f() == "read")
-            .filter_map(Op::result)
-    };
-    let any = |f: &str| indexes.iter().any(|&i| ops[i].f() == f);
+    let seen = Seen::new(indexes.iter().map(|&i| &ops[i]));
+    let all = |allowed: &[&str]| seen.functions.iter().all(|f| allowed.contains(f));
+    let any = |f: &str| seen.functions.contains(&f);
     let adds = any("add");
-    let writes = indexes
-        .iter()
-        .any(|&i| matches!(ops[i].f(), "write" | "cas"));
-    let lists = reads().any(Value::is_array);
-    let accounts = reads().any(Value::is_object);
-    let numbers = || reads().all(|v| v.is_number() || v.is_null());
-    let texts = || reads().all(|v| v.is_string() || v.is_null());
-    let only_lists = || reads().all(|v| v.is_array() || v.is_null());
-    if all(&["add", "read"]) && rows(ops, indexes) {
+    let writes = any("write") || any("cas");
+    let (lists, accounts) = (seen.lists, seen.objects);
+    let numbers = || !(lists || accounts || seen.texts || seen.others);
+    let texts = || !(lists || accounts || seen.numbers || seen.others);
+    let only_lists = || !(accounts || seen.numbers || seen.texts || seen.others);
+    if all(&["add", "read"]) && seen.rows {
         Shape::Rows
     } else if all(&["add", "read"]) && (adds || lists) && only_lists() {
         Shape::Set
@@ -208,13 +211,14 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
     }
 }
 
-/// Whether rows with a value and a timestamp were added or read.
-fn rows(ops: &[Op<'_>], indexes: &[usize]) -> bool {
+/// A row with a value and a timestamp, or a list of such.
+fn has_rows(value: &Value) -> bool {
     let is_row = |v: &Value| v.get("val").is_some() && v.get("sts").is_some();
-    indexes
-        .iter()
-        .filter_map(|&i| ops[i].result())
-        .any(|v| is_row(v) || v.as_array().is_some_and(|list| list.iter().any(is_row)))
+    is_row(value)
+        || value
+            .as_array()
+            .and_then(|list| list.first())
+            .is_some_and(is_row)
 }
 
 /// Whether every read asked for a key and got that key and a list, as in Jepsen's sequential.
@@ -250,4 +254,50 @@ fn depth(value: &Value) -> usize {
     value
         .as_array()
         .map_or(0, |list| 1 + list.iter().map(depth).max().unwrap_or(0))
+}
+
+/// What is told by all operations on a key together, looked at once.
+#[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one kind of value, and any mix may be there"
+)]
+struct Seen<'h> {
+    /// Each once.
+    functions: Vec<&'h str>,
+    /// What reads returned, other than null.
+    lists: bool,
+    objects: bool,
+    numbers: bool,
+    texts: bool,
+    others: bool,
+    /// Rows with a value and a timestamp, added or read.
+    rows: bool,
+}
+
+impl<'h> Seen<'h> {
+    fn new<'o>(ops: impl Iterator<Item = &'o Op<'h>>) -> Self
+    where
+        'h: 'o,
+    {
+        let mut seen = Self::default();
+        for op in ops {
+            let f = op.f();
+            if !seen.functions.contains(&f) {
+                seen.functions.push(f);
+            }
+            seen.rows |= op.result().is_some_and(has_rows);
+            if f == "read" {
+                match op.result() {
+                    None | Some(Value::Null) => {}
+                    Some(Value::Array(_)) => seen.lists = true,
+                    Some(Value::Object(_)) => seen.objects = true,
+                    Some(Value::Number(_)) => seen.numbers = true,
+                    Some(Value::String(_)) => seen.texts = true,
+                    Some(_) => seen.others = true,
+                }
+            }
+        }
+        seen
+    }
 }

@@ -12,7 +12,7 @@ use schism_checkers::verdict::Decision;
 use schism_history::{History, jepsen_log};
 use std::fs;
 use std::path::{Path, PathBuf};
-use support::{is_invocation, only, result};
+use support::{is_invocation, only, result, streamed};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/etcd")
@@ -48,7 +48,10 @@ fn fifty_of_fifty() {
     let wrong: Vec<String> = verdicts
         .iter()
         .filter_map(|(file, expected)| {
-            let got = result(&history(file), "linearizable").verdict;
+            let history = history(file);
+            let got = result(&history, "linearizable").verdict;
+            let of_stream = streamed(&history, "linearizable").unwrap();
+            assert_eq!(of_stream.verdict, got, "{file}: {}", of_stream.why);
             (got != *expected).then(|| format!("{file}: {got:?} instead of {expected:?}"))
         })
         .collect();

@@ -16,12 +16,15 @@
     reason = "these tests read their histories from files; the checkers do not"
 )]
 
+mod support;
+
 use schism_checkers::verdict::{Decision, PropertyResult};
 use schism_checkers::{Budget, Model, check_as, properties};
 use schism_history::{History, jsonl};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use support::streamed;
 
 /// What a history alone can never violate: they only say how much there is to judge by.
 const NEVER_VIOLATED: [&str; 2] = ["meaningful", "stats"];
@@ -212,6 +215,19 @@ fn every_history_gets_the_verdict_of_its_folder() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+#[test]
+fn a_history_read_as_a_stream_gets_the_same_verdict() {
+    let mut read = 0;
+    for case in cases().iter().filter(|case| !case.words.no_budget) {
+        if let Some(result) = streamed(&case.history, &case.property) {
+            let (got, why) = (result.verdict, result.why);
+            assert_eq!(got, case.verdict, "{}: {why}", case.short());
+            read += 1;
+        }
+    }
+    assert!(read > 50, "{read} of the files");
 }
 
 #[test]

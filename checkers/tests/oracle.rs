@@ -52,7 +52,7 @@ use schism_checkers::verdict::{Anomaly, Decision};
 use schism_history::{History, Key, Op};
 use std::collections::{BTreeMap, BTreeSet};
 use support::random::{Lines, history, smallest};
-use support::{is_invocation, only, result_or_error};
+use support::{is_invocation, only, result_or_error, streamed};
 
 /// A definition, as naive as can be.
 type Oracle = fn(&History) -> Decision;
@@ -70,6 +70,7 @@ fn agree(property: &str, cases: u64, draw: &Draw, oracle: Oracle) {
             said(history, property).map_or(expected == Decision::Violated, |got| got != expected)
         };
         let drawn = history(&lines);
+        the_same_as_a_stream(property, case, &lines);
         if differs(&drawn) {
             let smallest = smallest(&lines, differs);
             let small = history(&smallest);
@@ -87,6 +88,24 @@ fn agree(property: &str, cases: u64, draw: &Draw, oracle: Oracle) {
         assert!(
             n > cases / 20,
             "{property} is {decision:?} in {n} of {cases}: {counts:?}"
+        );
+    }
+}
+
+/// Where a property can read a history as a stream, it says the same of it.
+fn the_same_as_a_stream(property: &str, case: u64, lines: &Lines) {
+    let differs = |history: &History| {
+        let of_stream = streamed(history, property).map(|result| result.verdict);
+        of_stream.is_some() && of_stream != said(history, property)
+    };
+    if differs(&history(lines)) {
+        let smallest = smallest(lines, differs);
+        let small = history(&smallest);
+        panic!(
+            "case {case}: {property} is {:?} in memory, and {:?} as a stream:\n{}",
+            said(&small, property),
+            streamed(&small, property),
+            smallest.join("\n"),
         );
     }
 }
@@ -123,12 +142,16 @@ fn prove(property: &str, cases: u64, draw: &Draw, oracle: Oracle) {
 /// An anomaly that does not name what proves it.
 fn lacking(history: &History, property: &str, oracle: Oracle) -> Option<Anomaly> {
     let anomalies = result_or_error(history, property).ok()?.anomalies;
-    anomalies.into_iter().find(|anomaly| {
-        let named = &anomaly.operations;
-        let all_are = named.iter().all(|i| is_invocation(history, *i));
-        let distinct = named.iter().collect::<BTreeSet<_>>().len() == named.len();
-        !all_are || !distinct || oracle(&only(history, named)) != Decision::Violated
-    })
+    let of_stream = streamed(history, property).map(|result| result.anomalies);
+    let anomalies = anomalies.into_iter();
+    anomalies
+        .chain(of_stream.into_iter().flatten())
+        .find(|anomaly| {
+            let named = &anomaly.operations;
+            let all_are = named.iter().all(|i| is_invocation(history, *i));
+            let distinct = named.iter().collect::<BTreeSet<_>>().len() == named.len();
+            !all_are || !distinct || oracle(&only(history, named)) != Decision::Violated
+        })
 }
 
 /// The worst of several decisions: violated, then unknown, then holds.

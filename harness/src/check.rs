@@ -4,8 +4,8 @@ use crate::stderr::say;
 use crate::store::Run;
 use anyhow::Result;
 use schism_checkers::verdict::{Outcome, PropertyResult, Verdict};
-use schism_checkers::{Budget, Chosen, Model, Prepared, choose, merge};
-use schism_history::History;
+use schism_checkers::{Budget, Chosen, Model, Prepared, Tally, choose, merge};
+use schism_history::{History, Torn};
 use serde_json::{Value, json};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -67,25 +67,35 @@ pub fn history_as(
     let begun = Instant::now();
     let prepared = Prepared::new(history).with_model(model);
     let chosen = choose(&prepared, named, deciding)?;
-    let mut verdict = merge(&prepared, side_by_side(&prepared, chosen, limits));
-    let torn = history
-        .torn
-        .as_ref()
-        .map(|torn| json!({"line": torn.line, "bytes": torn.bytes}));
+    let mut tally = Tally::default();
+    let results = side_by_side(&prepared, chosen, limits, || tally = Tally::of(&prepared));
+    let mut verdict = merge(&prepared, &tally, results);
+    add_stats(
+        &mut verdict,
+        &prepared,
+        history.torn.as_ref(),
+        begun.elapsed(),
+    );
+    Ok(verdict)
+}
+
+/// What the harness knows beside the counts.
+pub(crate) fn add_stats(
+    verdict: &mut Verdict,
+    prepared: &Prepared<'_>,
+    torn: Option<&Torn>,
+    took: Duration,
+) {
     if let Value::Object(stats) = &mut verdict.stats {
         if let Some(torn) = torn {
+            let torn = json!({"line": torn.line, "bytes": torn.bytes});
             stats.insert("torn".into(), torn);
         }
-        let skipped = history
-            .faults()
-            .filter(|e| e.f == "skipped")
-            .map(|e| e.value.clone());
-        stats.insert("skipped".into(), skipped.collect());
-        stats.insert("arena".into(), figures(history, "arena"));
-        stats.insert("usage".into(), figures(history, "usage"));
-        stats.insert("check_ms".into(), json!(begun.elapsed().as_millis() as u64));
+        stats.insert("skipped".into(), skipped(prepared));
+        stats.insert("arena".into(), figures(prepared, "arena"));
+        stats.insert("usage".into(), figures(prepared, "usage"));
+        stats.insert("check_ms".into(), json!(took.as_millis() as u64));
     }
-    Ok(verdict)
 }
 
 /// What a worker tells: a property was begun, or ended.
@@ -94,10 +104,12 @@ enum News {
     Ended(&'static str, Chosen, PropertyResult),
 }
 
+/// All properties, on the cores that there are; `meanwhile` on this one.
 fn side_by_side(
     history: &Prepared<'_>,
     chosen: Vec<Chosen>,
     limits: Limits,
+    meanwhile: impl FnOnce(),
 ) -> Vec<(Chosen, PropertyResult)> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let (workers, all) = (cores.min(chosen.len()), chosen.len());
@@ -121,12 +133,13 @@ fn side_by_side(
             });
         }
         drop(news);
+        meanwhile();
         collect(&heard, all)
     })
 }
 
 /// One property under its limits. One that crashes is unknown, never a pass.
-fn check_one(history: &Prepared<'_>, chosen: Chosen, limits: Limits) -> PropertyResult {
+pub(crate) fn check_one(history: &Prepared<'_>, chosen: Chosen, limits: Limits) -> PropertyResult {
     let begun = Instant::now();
     let exhausted = || begun.elapsed() > limits.time;
     let budget = Budget {
@@ -172,14 +185,20 @@ fn collect(heard: &Receiver<News>, all: usize) -> Vec<(Chosen, PropertyResult)> 
 }
 
 /// What the driver wrote down of itself, from the history's own events.
-fn figures(history: &History, f: &str) -> Value {
+fn figures(history: &Prepared<'_>, f: &str) -> Value {
     let mut all = serde_json::Map::new();
-    for event in history.faults().filter(|e| e.f == f) {
+    for event in history.nemesis.iter().filter(|e| e.f == f) {
         if let Value::Object(figures) = &event.value {
             all.extend(figures.clone());
         }
     }
     Value::Object(all)
+}
+
+/// The faults that were left out.
+fn skipped(history: &Prepared<'_>) -> Value {
+    let skipped = history.nemesis.iter().filter(|e| e.f == "skipped");
+    skipped.map(|e| e.value.clone()).collect()
 }
 
 /// The exit code of a verdict.
@@ -263,7 +282,12 @@ mod tests {
             property: &Crashes,
             decides: true,
         };
-        let results = side_by_side(&Prepared::new(&history), vec![chosen], Limits::default());
+        let results = side_by_side(
+            &Prepared::new(&history),
+            vec![chosen],
+            Limits::default(),
+            || (),
+        );
         assert_eq!(results[0].1.verdict, Decision::Unknown);
         assert!(
             results[0].1.why.contains("out of luck"),

@@ -6,7 +6,7 @@ use crate::exit;
 use crate::spec::{Binding, Spec};
 use crate::stderr::say;
 use crate::store::Run;
-use crate::{check, convert, doctor, draw, list, run, store, summary};
+use crate::{check, convert, doctor, draw, list, run, store, streamed, summary};
 use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
@@ -212,6 +212,9 @@ struct CheckArgs {
     /// How much each property may remember, such as 2GiB; past that it is unknown
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     memory_limit: bytesize::ByteSize,
+    /// Read the history as a stream, in bounded memory: done by itself when it does not fit
+    #[arg(long)]
+    stream: bool,
     /// As JSON on stdout
     #[arg(long)]
     json: bool,
@@ -341,7 +344,7 @@ fn check_path(args: &CheckArgs) -> Result<i32> {
         time: args.time_limit,
         memory_bytes: args.memory_limit.as_u64(),
     };
-    let (history, deciding) = if args.path.is_dir() {
+    let (path, deciding) = if args.path.is_dir() {
         let run = Run::open(&args.path)?;
         // A run says itself what decides it, unless somebody else does.
         let deciding = if named.is_none() {
@@ -349,18 +352,28 @@ fn check_path(args: &CheckArgs) -> Result<i32> {
         } else {
             Vec::new()
         };
-        (run.history()?, deciding)
+        (run.history_path(), deciding)
     } else {
-        (store::read_history(&args.path)?, Vec::new())
+        (args.path.clone(), Vec::new())
     };
-    let verdict = check::history_as(&history, model, named, &deciding, limits)?;
+    let asked = || args.stream.then(|| "is not kept in memory".to_owned());
+    let (verdict, torn) = if let Some(why) = streamed::too_large(&path).or_else(asked) {
+        streamed::check(&path, model, named, &deciding, limits, &why)?
+    } else {
+        let history = store::read_history(&path)?;
+        let verdict = check::history_as(&history, model, named, &deciding, limits)?;
+        let torn = history.torn.clone();
+        // The process ends soon: taking a large history apart piece by piece would only cost time.
+        std::mem::forget(history);
+        (verdict, torn)
+    };
     if args.path.is_dir() && named.is_none() {
         // Somebody else's run can be checked as well.
         if let Err(error) = Run::open(&args.path)?.write_verdict(&verdict) {
             say(&format!("schism: the verdict stands, but: {error:#}"));
         }
     }
-    if let Some(torn) = &history.torn {
+    if let Some(torn) = torn {
         say(&format!(
             "line {} of the history is torn: {} bytes were left out",
             torn.line, torn.bytes

@@ -23,5 +23,6 @@ pub mod spec;
 pub mod status;
 mod stderr;
 pub mod store;
+pub mod streamed;
 pub mod summary;
 mod tools;

@@ -81,7 +81,12 @@ impl Run {
 
     /// What happened, as far as it was written.
     pub fn history(&self) -> Result<History> {
-        read_history(&self.folder.join("history.jsonl"))
+        read_history(&self.history_path())
+    }
+
+    /// Where that is written.
+    pub fn history_path(&self) -> PathBuf {
+        self.folder.join("history.jsonl")
     }
 
     /// Adds how long the arena took to go: the last thing that is known of a run.

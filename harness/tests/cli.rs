@@ -236,3 +236,69 @@ fn a_history_survives_the_way_to_edn_and_back() {
     );
     refused(&["check", &broken], "line 1, column 1");
 }
+
+/// The same history in memory and as a stream: the same verdict, and stderr says which way.
+fn both_ways(path: &str, properties: &[&str], code: i32) -> String {
+    let mut args = vec!["check", path];
+    args.extend(properties.iter().flat_map(|p| ["--property", p]));
+    let in_memory = schism(&args);
+    args.push("--stream");
+    let streamed = schism(&args);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(text(&streamed.stdout), text(&in_memory.stdout), "{args:?}");
+    assert_eq!(
+        (streamed.status.code(), in_memory.status.code()),
+        (Some(code), Some(code)),
+        "{args:?}"
+    );
+    text(&streamed.stderr)
+}
+
+const REPLACED_AND_TORN: &str = r#"{"process":0,"type":"invoke","f":"write","key":"x","value":1}
+{"process":0,"type":"ok","f":"write","key":"x","value":1}
+{"process":0,"type":"invoke","f":"write","key":"x","value":2}
+{"process":0,"type":"ok","f":"write","key":"x","value":2}
+{"process":1,"type":"invoke","f":"read","key":"x","value":null}
+{"process":1,"type":"ok","f":"read","key":"x","value":1}
+{"process":1,"type":"invo"#;
+
+#[test]
+fn a_history_read_as_a_stream_is_judged_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), "history.jsonl", REPLACED_AND_TORN);
+    let said = both_ways(&path, &["linearizable", "stale-reads"], 1);
+    assert!(said.contains("read as a stream"), "{said}");
+    assert!(said.contains("line 7 of the history is torn"), "{said}");
+    let tuples = "{:process 0 :type :invoke :f :write :value [7 1]}{:process 0 :type :ok :f :write :value [7 1]}\
+                  {:process 0 :type :invoke :f :read :value [7 nil]}{:process 0 :type :ok :f :read :value [7 1]}";
+    let path = file(folder.path(), "history.edn", tuples);
+    both_ways(&path, &["linearizable", "stale-reads"], 0);
+}
+
+#[test]
+fn what_needs_the_whole_history_is_unknown_in_a_stream_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), "history.jsonl", REPLACED_AND_TORN);
+    let output = schism(&["check", &path, "--stream", "--property", "monotonic-reads"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("unknown: monotonic-reads"), "{said}");
+}
+
+#[test]
+fn broken_input_is_refused_in_a_stream_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines: Vec<&str> = REPLACED_AND_TORN.lines().collect();
+    let broken = file(
+        folder.path(),
+        "broken.jsonl",
+        &format!("{}\n{{\"process\":0,\n{}\n", lines[0], lines[1]),
+    );
+    refused(&["check", &broken, "--stream"], "line 2, column");
+    let overlap = file(
+        folder.path(),
+        "overlap.jsonl",
+        &format!("{0}\n{0}\n", lines[0]),
+    );
+    refused(&["check", &overlap, "--stream"], "still open");
+}

@@ -47,4 +47,11 @@ impl<T> ByProcess<T> {
             self.others.remove(&process)
         }
     }
+
+    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
+        self.table
+            .into_iter()
+            .flatten()
+            .chain(self.others.into_values())
+    }
 }

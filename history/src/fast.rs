@@ -5,10 +5,12 @@
 use crate::line::{Names, known};
 use crate::{Event, EventKind, Key, NodeId, Process, Time};
 use serde_json::Value;
+use std::borrow::Cow;
 
-/// Reads a line of the usual form; `None` says nothing.
-pub(crate) fn parse(line: &[u8], names: &mut Names) -> Option<Event> {
-    let mut at = Cursor(line);
+/// Reads a line of the usual form at the beginning of `text`, and says what follows it; `None` says nothing.
+#[inline]
+pub(crate) fn parse<'t>(text: &'t [u8], names: &mut Names) -> Option<(Event, &'t [u8])> {
+    let mut at = Cursor(text);
     at.skip(b"{\"index\":")?;
     let index = at.number()?;
     at.skip(b",\"time\":")?;
@@ -16,32 +18,42 @@ pub(crate) fn parse(line: &[u8], names: &mut Names) -> Option<Event> {
     at.skip(b",\"process\":")?;
     let process = Process::Client(at.number()?);
     at.skip(b",\"type\":\"")?;
-    let kind = match at.plain()? {
-        "invoke" => EventKind::Invoke,
-        "ok" => EventKind::Ok,
-        "fail" => EventKind::Fail,
-        "info" => EventKind::Info,
-        _ => return None,
-    };
+    let kind = at.kind()?;
     at.skip(b",\"f\":\"")?;
     let f = known(at.plain()?)?;
-    let mut event = Event::new(time, process, kind, f, Value::Null);
-    event.index = index;
+    let mut key = None;
     if at.skip(b",\"key\":\"").is_some() {
-        event.key = Some(Key::Name(names.share(at.plain()?)));
+        key = Some(Key::Name(names.share(at.plain()?)));
     }
     at.skip(b",\"value\":")?;
-    event.value = at.value()?;
+    let value = at.value()?;
+    let (mut node, mut term, mut version) = (None, None, None);
     if at.skip(b",\"node\":\"").is_some() {
-        event.node = Some(NodeId(names.share(at.plain()?)));
+        node = Some(NodeId(names.share(at.plain()?)));
     }
     if at.skip(b",\"term\":").is_some() {
-        event.term = Some(at.number()?);
+        term = Some(at.number()?);
     }
     if at.skip(b",\"version\":").is_some() {
-        event.version = Some(at.number()?);
+        version = Some(at.number()?);
     }
-    at.skip(b"}\n").filter(|()| at.0.is_empty()).map(|()| event)
+    at.skip(b"}\n")?;
+    let event = Event {
+        index,
+        time,
+        process,
+        kind,
+        f: Cow::Borrowed(f),
+        key,
+        value,
+        node,
+        term,
+        session: None,
+        error: None,
+        is_final: false,
+        version,
+    };
+    Some((event, at.0))
 }
 
 /// What is left of the line.
@@ -53,15 +65,35 @@ impl<'a> Cursor<'a> {
         Some(())
     }
 
+    fn kind(&mut self) -> Option<EventKind> {
+        let kinds: [(&[u8], EventKind); 4] = [
+            (b"ok\"", EventKind::Ok),
+            (b"invoke\"", EventKind::Invoke),
+            (b"info\"", EventKind::Info),
+            (b"fail\"", EventKind::Fail),
+        ];
+        let found = kinds
+            .into_iter()
+            .find(|(name, _)| self.0.starts_with(name))?;
+        self.0 = &self.0[found.0.len()..];
+        Some(found.1)
+    }
+
     /// A whole number of at most 18 digits, so that it cannot overflow.
     fn number(&mut self) -> Option<u64> {
-        let digits = self.0.iter().take_while(|b| b.is_ascii_digit()).count();
-        let (text, rest) = self.0.split_at(digits);
-        if !(1..=18).contains(&digits) || (digits > 1 && text[0] == b'0') {
+        let (mut number, mut digits) = (0, 0);
+        while let Some(digit) = self.0.get(digits).map(|b| b.wrapping_sub(b'0'))
+            && digit < 10
+            && digits < 19
+        {
+            number = number * 10 + u64::from(digit);
+            digits += 1;
+        }
+        if !(1..=18).contains(&digits) || (digits > 1 && self.0[0] == b'0') {
             return None;
         }
-        self.0 = rest;
-        Some(text.iter().fold(0, |n, b| n * 10 + u64::from(b - b'0')))
+        self.0 = &self.0[digits..];
+        Some(number)
     }
 
     /// The rest of a string of printable ASCII without escapes, and its closing quote.
@@ -108,9 +140,10 @@ mod tests {
                 for byte in 0..=255 {
                     let mut changed = line.clone();
                     changed[at] = byte;
-                    if let Some(event) = parse(&changed, &mut Names::default()) {
-                        let whole = line::parse(&changed, &mut Names::default());
-                        let said = String::from_utf8_lossy(&changed).into_owned();
+                    if let Some((event, rest)) = parse(&changed, &mut Names::default()) {
+                        let changed = &changed[..changed.len() - rest.len()];
+                        let whole = line::parse(changed, &mut Names::default());
+                        let said = String::from_utf8_lossy(changed).into_owned();
                         assert_eq!(
                             whole.unwrap_or_else(|e| panic!("{said}: {e}")),
                             event,
@@ -126,7 +159,9 @@ mod tests {
 
     #[test]
     fn it_reads_what_it_is_for() {
-        let read = |text: &str| parse(format!("{text}\n").as_bytes(), &mut Names::default());
+        let read = |text: &str| {
+            parse(format!("{text}\n").as_bytes(), &mut Names::default()).map(|(event, _)| event)
+        };
         assert_eq!(LINES.iter().filter(|line| read(line).is_some()).count(), 3);
         assert_eq!(read(&LINES[0].replace('3', "18446744073709551616")), None);
     }

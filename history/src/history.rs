@@ -1,7 +1,7 @@
 //! A whole history in memory, and its pairing into operations.
 
 use crate::by_process::ByProcess;
-use crate::event::UNSET;
+use crate::pairing::Pairing;
 use crate::{Event, EventKind, Op, Process, Time};
 
 /// Every event of a run, in the order in which the controller saw them.
@@ -84,78 +84,11 @@ pub enum Malformed {
 impl History {
     /// Takes events in file order: numbers them, fills in missing times by their place, and checks that they pair up.
     pub fn new(mut events: Vec<Event>) -> Result<Self, Malformed> {
-        let mut last = Time::ZERO;
-        for (i, event) in events.iter_mut().enumerate() {
-            event.index = i as u64;
-            if event.time == UNSET {
-                event.time = Time(i as u64);
-            }
-            if event.time < last {
-                return Err(Malformed::Backwards {
-                    index: event.index,
-                    time: event.time.0,
-                });
-            }
-            last = event.time;
-        }
-        let history = Self { events, torn: None };
-        history.check_pairs()?;
-        Ok(history)
-    }
-
-    fn check_pairs(&self) -> Result<(), Malformed> {
-        #[derive(Clone, Copy)]
-        enum State {
-            Open(u64),
-            Retired(u64),
-        }
-        let mut states: ByProcess<State> = ByProcess::new();
-        for event in &self.events {
-            let Process::Client(number) = event.process else {
-                continue;
-            };
-            let (index, process) = (event.index, event.process);
-            match (event.kind, states.get(number).copied()) {
-                (EventKind::Invoke, None) => {
-                    states.insert(number, State::Open(index));
-                }
-                (EventKind::Invoke, Some(State::Open(open))) => {
-                    return Err(Malformed::Overlap {
-                        index,
-                        process,
-                        open,
-                    });
-                }
-                (EventKind::Invoke, Some(State::Retired(open))) => {
-                    return Err(Malformed::NotRetired {
-                        index,
-                        process,
-                        open,
-                    });
-                }
-                (kind, Some(State::Open(open))) => {
-                    let invoked = &self.events[open as usize];
-                    if invoked.f != event.f {
-                        return Err(Malformed::Mismatch {
-                            index,
-                            process,
-                            open,
-                            expected: invoked.f.to_string(),
-                            got: event.f.to_string(),
-                        });
-                    }
-                    if kind == EventKind::Info {
-                        states.insert(number, State::Retired(open));
-                    } else {
-                        states.remove(number);
-                    }
-                }
-                (_, None | Some(State::Retired(_))) => {
-                    return Err(Malformed::Orphan { index, process });
-                }
-            }
-        }
-        Ok(())
+        let mut pairing = Pairing::new();
+        events
+            .iter_mut()
+            .try_for_each(|event| pairing.take(event))?;
+        Ok(Self { events, torn: None })
     }
 
     /// The clients' operations, ordered by invocation.

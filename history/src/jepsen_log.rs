@@ -16,37 +16,86 @@ pub const PREFIX: &str = "INFO  jepsen.util - ";
 const EXAMPLE: &str = "INFO  jepsen.util - 3\\t:invoke\\t:write\\t4";
 
 /// Reads a whole log.
-pub fn read(mut input: impl BufRead) -> Result<History, Error> {
-    let mut events = Vec::new();
-    let mut torn = None;
-    let mut line = String::new();
-    for number in 1.. {
-        line.clear();
-        let bytes = input.read_line(&mut line)? as u64;
-        if bytes == 0 {
-            break;
-        }
-        match parse(line.trim_end(), number) {
-            Ok(event) => events.push(event),
-            Err(_) if !line.ends_with('\n') => {
-                torn = Some(Torn {
-                    line: number,
-                    bytes,
-                });
-            }
-            Err(message) => {
-                return Err(Error::Line {
-                    line: number,
-                    column: 1,
-                    message,
-                    example: EXAMPLE,
-                });
-            }
+pub fn read(input: impl BufRead) -> Result<History, Error> {
+    let mut reader = Reader::new(input);
+    let events = reader.by_ref().collect::<Result<Vec<_>, _>>()?;
+    let mut history = History::new(events)?;
+    history.torn = reader.torn;
+    Ok(history)
+}
+
+/// Reads events one after another, as they stand in the file, in memory for a line.
+#[derive(Debug)]
+pub struct Reader<R> {
+    input: R,
+    line: String,
+    number: u64,
+    bytes: u64,
+    torn: Option<Torn>,
+    ended: bool,
+}
+
+impl<R: BufRead> Reader<R> {
+    /// From the first line on.
+    pub fn new(input: R) -> Self {
+        Self {
+            input,
+            line: String::new(),
+            number: 0,
+            bytes: 0,
+            torn: None,
+            ended: false,
         }
     }
-    let mut history = History::new(events)?;
-    history.torn = torn;
-    Ok(history)
+
+    /// What was cut off at the end of the file; known at the end.
+    pub fn torn(&self) -> Option<&Torn> {
+        self.torn.as_ref()
+    }
+
+    /// Bytes that were read so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read_line(&mut self) -> Result<Option<Event>, Error> {
+        self.line.clear();
+        let bytes = self.input.read_line(&mut self.line)? as u64;
+        if bytes == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        self.bytes += bytes;
+        match parse(self.line.trim_end(), self.number) {
+            Ok(event) => Ok(Some(event)),
+            Err(_) if !self.line.ends_with('\n') => {
+                self.torn = Some(Torn {
+                    line: self.number,
+                    bytes,
+                });
+                Ok(None)
+            }
+            Err(message) => Err(Error::Line {
+                line: self.number,
+                column: 1,
+                message,
+                example: EXAMPLE,
+            }),
+        }
+    }
+}
+
+impl<R: BufRead> Iterator for Reader<R> {
+    type Item = Result<Event, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let event = self.read_line();
+        self.ended = !matches!(event, Ok(Some(_)));
+        event.transpose()
+    }
 }
 
 fn parse(line: &str, number: u64) -> Result<Event, String> {

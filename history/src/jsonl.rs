@@ -3,11 +3,17 @@
 //! The first line may be a header, `{"format":"schism-history","version":1}`. A last line without its newline is torn: the writer was
 //! stopped in the middle of it. It is left out and reported; anything else that is malformed is an [`Error`] with line and column.
 
+use crate::blocks::{BLOCK_BYTES, Blocks};
 use crate::fast;
 use crate::line::{self, Names};
+use crate::pairing::Pairing;
 use crate::{Event, History, Malformed, Torn};
 use serde::{Deserialize, Serialize};
-use std::io::{self, BufRead, Write};
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::panic::resume_unwind;
+use std::sync::OnceLock;
+use std::thread;
 
 /// The name in the header line.
 pub const FORMAT: &str = "schism-history";
@@ -53,53 +59,239 @@ const EXAMPLE: &str =
     r#"{"index":0,"time":1200345,"process":3,"type":"invoke","f":"write","key":"x","value":7}"#;
 
 /// Reads a whole history.
-pub fn read(mut input: impl BufRead) -> Result<History, Error> {
+pub fn read(input: impl Read) -> Result<History, Error> {
+    let mut reader = Reader::new(input);
+    let mut pairing = Pairing::new();
     let mut events = Vec::new();
-    let mut torn = None;
-    let mut names = Names::default();
-    let mut line = Vec::new();
-    let mut number = 0;
-    loop {
-        line.clear();
-        let bytes = input.read_until(b'\n', &mut line)? as u64;
-        if bytes == 0 {
-            break;
+    let mut paired = Ok(());
+    while let Some(block) = reader.next_block() {
+        let mut block = block?;
+        // Broken lines are said before what is wrong with the events.
+        if paired.is_ok() {
+            paired = block.iter_mut().try_for_each(|event| pairing.take(event));
         }
-        number += 1;
-        // What does not even begin as an event was not torn from one.
-        let begins = line.trim_ascii_start().first().is_none_or(|b| *b == b'{');
-        if line.last() != Some(&b'\n') && (begins || number > 1) {
-            torn = Some(Torn {
-                line: number,
-                bytes,
-            });
-            break;
+        events.append(&mut block);
+    }
+    paired?;
+    let torn = reader.torn.take();
+    Ok(History { events, torn })
+}
+
+/// Reads events one after another, as they stand in the file, in memory for a few blocks of lines.
+///
+/// ```
+/// use schism_history::jsonl::Reader;
+///
+/// let text = "{\"process\":0,\"type\":\"invoke\",\"f\":\"read\",\"value\":null}\n{\"process\":";
+/// let mut reader = Reader::new(text.as_bytes());
+/// assert_eq!(reader.next().unwrap().unwrap().f, "read");
+/// assert!(reader.next().is_none() && reader.torn().is_some());
+/// ```
+#[derive(Debug)]
+pub struct Reader<R> {
+    blocks: Blocks<R>,
+    /// Of each core that reads.
+    names: Vec<Names>,
+    /// Lines before the next block.
+    lines: u64,
+    /// Bytes of all blocks so far.
+    bytes: u64,
+    begun: bool,
+    ready: VecDeque<Result<Vec<Event>, Error>>,
+    events: std::vec::IntoIter<Event>,
+    torn: Option<Torn>,
+    ended: bool,
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads on all cores.
+    pub fn new(input: R) -> Self {
+        Self::with(input, cores(), BLOCK_BYTES)
+    }
+
+    fn with(input: R, cores: usize, block_bytes: usize) -> Self {
+        Self {
+            blocks: Blocks::new(input, block_bytes),
+            names: (0..cores).map(|_| Names::default()).collect(),
+            lines: 0,
+            bytes: 0,
+            begun: false,
+            ready: VecDeque::new(),
+            events: Vec::new().into_iter(),
+            torn: None,
+            ended: false,
         }
-        if line.iter().all(u8::is_ascii_whitespace) || (number == 1 && is_header(&line)?) {
+    }
+
+    /// What was cut off at the end of the file; known at the end.
+    pub fn torn(&self) -> Option<&Torn> {
+        self.torn.as_ref()
+    }
+
+    /// Bytes that were read so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The events of the next lines; nothing at the end or after an error.
+    fn next_block(&mut self) -> Option<Result<Vec<Event>, Error>> {
+        if self.ready.is_empty()
+            && !self.ended
+            && let Err(error) = self.read_blocks()
+        {
+            self.ended = true;
+            return Some(Err(error.into()));
+        }
+        self.ready.pop_front()
+    }
+
+    /// A block for each core, parsed side by side and taken in order.
+    fn read_blocks(&mut self) -> io::Result<()> {
+        let mut texts = Vec::with_capacity(self.names.len());
+        for _ in 0..self.names.len() {
+            let text = self.blocks.next()?;
+            self.ended |= text.is_empty();
+            if self.ended {
+                break;
+            }
+            self.bytes += text.len() as u64;
+            texts.push((text, !self.begun));
+            self.begun = true;
+        }
+        let mut work = texts.iter().zip(&mut self.names);
+        let parsed: Vec<Parsed> = thread::scope(|scope| {
+            let mine = work.next();
+            let others: Vec<_> = work
+                .map(|((text, first), names)| scope.spawn(move || parse_block(text, *first, names)))
+                .collect();
+            let mine = mine.map(|((text, first), names)| parse_block(text, *first, names));
+            let joined = others
+                .into_iter()
+                .map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            mine.into_iter().chain(joined).collect()
+        });
+        for block in parsed {
+            self.take(block);
+        }
+        Ok(())
+    }
+
+    /// A block's line numbers become those of the file; nothing counts after an error.
+    fn take(&mut self, block: Parsed) {
+        if matches!(self.ready.back(), Some(Err(_))) {
+            return;
+        }
+        self.ready.push_back(Ok(block.events));
+        match block.stop {
+            None => {}
+            Some(Stop::Torn(bytes)) => {
+                self.torn = Some(Torn {
+                    line: self.lines + block.lines,
+                    bytes,
+                });
+            }
+            Some(Stop::Error(mut error)) => {
+                if let Error::Line { line, .. } = &mut error {
+                    *line = self.lines + block.lines;
+                }
+                self.ready.push_back(Err(error));
+                self.ended = true;
+            }
+        }
+        self.lines += block.lines;
+    }
+}
+
+impl<R: Read> Iterator for Reader<R> {
+    type Item = Result<Event, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(event) = self.events.next() {
+                return Some(Ok(event));
+            }
+            match self.next_block()? {
+                Ok(events) => self.events = events.into_iter(),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+/// How many cores there are: asked once, for the answer is slow to find.
+fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// What is in a block of lines.
+struct Parsed {
+    events: Vec<Event>,
+    /// How many lines there are, up to the one that stopped it.
+    lines: u64,
+    stop: Option<Stop>,
+}
+
+enum Stop {
+    /// The last line has no end: so many bytes.
+    Torn(u64),
+    Error(Error),
+}
+
+fn parse_block(mut text: &[u8], first: bool, names: &mut Names) -> Parsed {
+    let mut parsed = Parsed {
+        events: Vec::with_capacity(text.len() / 80),
+        lines: 0,
+        stop: None,
+    };
+    while !text.is_empty() && parsed.stop.is_none() {
+        parsed.lines += 1;
+        if let Some((event, rest)) = fast::parse(text, names) {
+            parsed.events.push(event);
+            text = rest;
             continue;
         }
-        events.push(parse_line(&line, number, &mut names)?);
+        let end = memchr::memchr(b'\n', text).map_or(text.len(), |at| at + 1);
+        let line;
+        (line, text) = text.split_at(end);
+        match parse_line(line, first && parsed.lines == 1, names) {
+            Ok(event) => parsed.events.extend(event),
+            Err(stop) => parsed.stop = Some(stop),
+        }
     }
-    let mut history = History::new(events)?;
-    history.torn = torn;
-    Ok(history)
+    parsed
+}
+
+/// A line that is not of the usual form; nothing where it is empty or the header.
+fn parse_line(line: &[u8], first: bool, names: &mut Names) -> Result<Option<Event>, Stop> {
+    // What does not even begin as an event was not torn from one.
+    let begins = line.trim_ascii_start().first().is_none_or(|b| *b == b'{');
+    if line.last() != Some(&b'\n') && (begins || !first) {
+        return Err(Stop::Torn(line.len() as u64));
+    }
+    if line.iter().all(u8::is_ascii_whitespace)
+        || (first && is_header(line).map_err(Stop::Error)?)
+    {
+        return Ok(None);
+    }
+    line::parse(line, names)
+        .map(Some)
+        .map_err(|e| Stop::Error(not_an_event(&e)))
 }
 
 /// Reads one event, where a line is all there is.
 pub fn parse_event(line: &str) -> Result<Event, Error> {
-    parse_line(line.as_bytes(), 1, &mut Names::default())
+    line::parse(line.as_bytes(), &mut Names::default()).map_err(|e| not_an_event(&e))
 }
 
-fn parse_line(line: &[u8], number: u64, names: &mut Names) -> Result<Event, Error> {
-    if let Some(event) = fast::parse(line, names) {
-        return Ok(event);
-    }
-    line::parse(line, names).map_err(|e| Error::Line {
-        line: number,
-        column: e.column() as u64,
-        message: without_position(&e),
+/// The line's number is for those who know it.
+fn not_an_event(error: &serde_json::Error) -> Error {
+    Error::Line {
+        line: 1,
+        column: error.column() as u64,
+        message: without_position(error),
         example: EXAMPLE,
-    })
+    }
 }
 
 /// `serde_json` puts "at line 1 column N" behind its message; the line there is always 1, ours is not.
@@ -175,6 +367,26 @@ mod tests {
                 !text.is_empty() && !text.ends_with('\n'),
                 "cut {cut}"
             );
+        }
+    }
+
+    /// However the text falls into blocks, and however many cores there are.
+    #[test]
+    fn blocks_make_no_difference() {
+        let broken = LINES.replace(r#""f":"write","key":"x","value":7,"#, r#""f":write,"#);
+        for text in [LINES, &LINES[..LINES.len() - 9], &broken, "", "\n\n", "x"] {
+            let all = |cores, size| {
+                let mut reader = Reader::with(text.as_bytes(), cores, size);
+                let events: Vec<_> = reader
+                    .by_ref()
+                    .map(|e| e.map_err(|e| e.to_string()))
+                    .collect();
+                (events, reader.torn().cloned())
+            };
+            let expected = all(1, 1 << 20);
+            for size in 1..text.len() + 2 {
+                assert_eq!(all(3, size), expected, "{size}: {text}");
+            }
         }
     }
 

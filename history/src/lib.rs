@@ -16,6 +16,7 @@
 //! assert!(ops[0].precedes(&ops[1]));
 //! ```
 
+mod blocks;
 mod by_process;
 pub mod dsl;
 pub mod edn;
@@ -27,10 +28,13 @@ pub mod jepsen_log;
 pub mod jsonl;
 mod line;
 mod op;
+mod pairing;
+mod steps;
 mod time;
 
 pub use event::{Event, EventKind, Key, NodeId, OpError, Process};
 pub use format::Format;
 pub use history::{History, Malformed, Torn};
 pub use op::{Op, Outcome};
+pub use steps::{Step, Steps};
 pub use time::Time;

@@ -113,15 +113,29 @@ pub(crate) fn known(f: &str) -> Option<&'static str> {
 
 /// Names that were seen before, to be shared.
 #[derive(Debug, Default)]
-pub(crate) struct Names(HashSet<Arc<str>>);
+pub(crate) struct Names {
+    /// Most histories have few: these are found faster by looking at each.
+    first: Vec<Arc<str>>,
+    others: HashSet<Arc<str>>,
+}
+
+/// How many names are looked at one after another.
+const NAMES_FIRST: usize = 16;
+/// How many names are remembered: past that, what is not shared only costs memory where it stands.
+const NAMES_MAX: usize = 1 << 16;
 
 impl Names {
     pub(crate) fn share(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(name) {
+        let first = || self.first.iter().find(|known| ***known == *name);
+        if let Some(known) = first().or_else(|| self.others.get(name)) {
             return Arc::clone(known);
         }
         let name: Arc<str> = name.into();
-        self.0.insert(Arc::clone(&name));
+        if self.first.len() < NAMES_FIRST {
+            self.first.push(Arc::clone(&name));
+        } else if self.others.len() < NAMES_MAX {
+            self.others.insert(Arc::clone(&name));
+        }
         name
     }
 }

@@ -1,6 +1,6 @@
 //! Random bytes and random histories against the reader: it never panics, and what it wrote it reads back.
 //!
-//! `make fuzz` runs a million cases of each; here are proptest's usual 256.
+//! Proptest's usual 256 cases of each (`PROPTEST_CASES` for more); `make fuzz` runs a fuzzer proper, see `fuzz/`.
 
 use proptest::prelude::*;
 use schism_history::{Event, EventKind, History, Key, NodeId, OpError, Process, Time, jsonl};

@@ -7,6 +7,7 @@
 //! right if `true` was declared; else it is `unknown`. O(n log n) in the balances that were read.
 
 use crate::findings::{Advice, Findings, anomaly};
+use crate::stream::{Balances as Watch, Fold};
 use crate::verdict::{Anomaly, PropertyResult};
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
 use schism_history::{Op, Outcome};
@@ -16,7 +17,7 @@ use std::collections::BTreeSet;
 /// The property.
 pub(super) struct Bank;
 
-const ADVICE: Advice = Advice {
+pub(crate) const ADVICE: Advice = Advice {
     cause: "A transfer's two changes were not atomic, or a read saw one account before a transfer and the other after it.",
     mend: "Make a transfer one transaction that is isolated from others and from reads (snapshot isolation with a check of what it had \
                     read, or one leader that orders all), and read all accounts from one snapshot.",
@@ -47,19 +48,23 @@ impl Property for Bank {
         }
         findings.result()
     }
+
+    fn stream<'s>(&self, survey: &'s Prepared<'_>) -> Option<Box<dyn Fold<'s> + 's>> {
+        Some(Box::new(Watch::new(survey)))
+    }
 }
 
 /// One read of all accounts.
-struct Balances<'p> {
+pub(crate) struct Balances<'p> {
     op: &'p Op<'p>,
-    accounts: BTreeSet<&'p str>,
-    total: i128,
-    negative: Option<(&'p str, i128)>,
+    pub(crate) accounts: BTreeSet<&'p str>,
+    pub(crate) total: i128,
+    pub(crate) negative: Option<(&'p str, i128)>,
 }
 
 impl<'p> Balances<'p> {
     /// An account without a balance is not there.
-    fn new(op: &'p Op<'p>) -> Result<Self, String> {
+    pub(crate) fn new(op: &'p Op<'p>) -> Result<Self, String> {
         let mut balances = Self {
             op,
             accounts: BTreeSet::new(),
@@ -94,7 +99,7 @@ struct Expected<'p> {
 
 /// Whether balances may be negative.
 #[derive(Clone, Copy)]
-enum Negative<'p> {
+pub(crate) enum Negative<'p> {
     Allowed,
     /// By declaration, or because this transfer was refused.
     Forbidden(Option<&'p Op<'p>>),
@@ -135,12 +140,12 @@ fn check_key<'p>(history: &'p Prepared<'_>, keyed: &Keyed<'_>, findings: &mut Fi
     figures(&reads, findings);
 }
 
-fn declared<'p>(history: &'p Prepared<'_>, field: &str) -> Option<&'p Value> {
+pub(crate) fn declared<'p>(history: &'p Prepared<'_>, field: &str) -> Option<&'p Value> {
     let value = history.driver.bank.map(|event| &event.value[field]);
     value.filter(|value| !value.is_null())
 }
 
-fn declared_accounts(history: &Prepared<'_>) -> Option<Vec<String>> {
+pub(crate) fn declared_accounts(history: &Prepared<'_>) -> Option<Vec<String>> {
     let name = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
     let list = declared(history, "accounts").and_then(Value::as_array)?;
     Some(list.iter().map(name).collect())
@@ -161,7 +166,7 @@ fn expected<'p>(
     }
 }
 
-fn negative<'p>(history: &'p Prepared<'_>, keyed: &Keyed<'_>) -> Negative<'p> {
+pub(crate) fn negative<'p>(history: &'p Prepared<'_>, keyed: &Keyed<'_>) -> Negative<'p> {
     match declared(history, "negative").and_then(Value::as_bool) {
         Some(true) => return Negative::Allowed,
         Some(false) => return Negative::Forbidden(None),

@@ -9,6 +9,7 @@
 
 use crate::counts::Counts;
 use crate::findings::Findings;
+use crate::stream::{Fold, Sums};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Prepared, Property, Shape};
 
@@ -37,6 +38,10 @@ impl Property for Counter {
             }
         }
         findings.result()
+    }
+
+    fn stream<'s>(&self, survey: &'s Prepared<'_>) -> Option<Box<dyn Fold<'s> + 's>> {
+        Some(Box::new(Sums::new(survey)))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::linearize::{Linearization, linearize};
 use crate::models::Object;
 use crate::register::{Register, RegisterOp};
 use crate::search::{Found, search};
+use crate::stream::{Fold, Windows};
 use crate::verdict::{Anomaly, PropertyResult};
 use crate::{Budget, Keyed, Model, Prepared, Property, Shape, shrink, words};
 use schism_history::{Op, Outcome};
@@ -17,7 +18,7 @@ use schism_history::{Op, Outcome};
 /// The property.
 pub(super) struct Linearizable;
 
-const ADVICE: Advice = Advice {
+pub(crate) const ADVICE: Advice = Advice {
     cause: "Reads from a replica that lags or from a deposed leader, writes that were acknowledged and then lost, or two leaders at once.",
     mend: "Let all reads and writes of a key go through one order that a majority agrees on: ack=majority with \
                     failover=consensus, and reads that confirm the leader (read=leader-quorum).",
@@ -66,6 +67,15 @@ impl Property for Linearizable {
             },
         }
         findings.result()
+    }
+
+    fn stream<'s>(&self, survey: &'s Prepared<'_>) -> Option<Box<dyn Fold<'s> + 's>> {
+        let registers = matches!(
+            survey.model,
+            None | Some(Model::Register | Model::CasRegister)
+        );
+        (registers && !survey.has(Shape::Mutex))
+            .then(|| Box::new(Windows::new(survey)) as Box<dyn Fold<'s> + 's>)
     }
 }
 

@@ -5,6 +5,8 @@
 //! run), and the proof of every fault and of its heal. A bare history, without faults or phases, only needs an operation that succeeded.
 
 use crate::findings::Findings;
+use crate::properties::stats::Tally;
+use crate::stream::{Counted, Fold};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Fault, Phase, Prepared, Property};
 use serde_json::{Value, json};
@@ -31,14 +33,13 @@ impl Property for Meaningful {
     }
 
     fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
-        let judgement = judge(history);
-        let mut findings = Findings::new();
-        findings.checked(judgement.conditions);
-        judgement
-            .reasons
-            .into_iter()
-            .for_each(|reason| findings.doubt(|| reason));
-        findings.result()
+        judge(history, &Tally::of(history)).result()
+    }
+
+    fn stream<'s>(&self, survey: &'s Prepared<'_>) -> Option<Box<dyn Fold<'s> + 's>> {
+        Some(Box::new(Counted::new(survey, |history, tally| {
+            judge(history, tally).result()
+        })))
     }
 }
 
@@ -64,6 +65,16 @@ impl Judgement {
         })
     }
 
+    /// As a property.
+    pub(crate) fn result(self) -> PropertyResult {
+        let mut findings = Findings::new();
+        findings.checked(self.conditions);
+        self.reasons
+            .into_iter()
+            .for_each(|reason| findings.doubt(|| reason));
+        findings.result()
+    }
+
     fn demand(&mut self, met: bool, reason: impl FnOnce() -> String) {
         self.conditions += 1;
         if !met {
@@ -73,16 +84,11 @@ impl Judgement {
 }
 
 /// Looks at every condition.
-pub(crate) fn judge(history: &Prepared<'_>) -> Judgement {
-    let count = |phase: Option<Phase>, ok: bool| {
-        let ops = history.ops.iter().filter(|op| !ok || op.is_ok());
-        ops.filter(|op| phase.is_none_or(|p| history.phase(op) == p))
-            .count() as u64
-    };
+pub(crate) fn judge(history: &Prepared<'_>, tally: &Tally) -> Judgement {
     let mut judgement = Judgement {
         reasons: Vec::new(),
         conditions: 0,
-        successes: count(None, true),
+        successes: tally.all.ok,
         faults: history.faults.len(),
         proved: history
             .faults
@@ -101,12 +107,12 @@ pub(crate) fn judge(history: &Prepared<'_>) -> Judgement {
         });
     };
     if history.faults.is_empty() {
-        successes("in the whole run", count(Some(Phase::Before), true));
+        successes("in the whole run", tally.of_phase(Phase::Before).ok);
         return judgement;
     }
-    successes("before the first fault", count(Some(Phase::Before), true));
-    successes("after the last heal", count(Some(Phase::After), true));
-    let attempts = count(Some(Phase::During), false);
+    successes("before the first fault", tally.of_phase(Phase::Before).ok);
+    successes("after the last heal", tally.of_phase(Phase::After).ok);
+    let attempts = tally.of_phase(Phase::During).all();
     judgement.demand(attempts >= ATTEMPTS_MIN, || {
         format!("only {attempts} operations were attempted while faults were in force; {ATTEMPTS_MIN} are needed")
     });

@@ -1,14 +1,14 @@
 //! One property a file; each has its entry in [`properties`].
 
 mod availability;
-mod bank;
+pub(crate) mod bank;
 mod causal;
 mod causal_reverse;
 mod consistent_prefix;
 mod convergence;
-mod counter;
+pub(crate) mod counter;
 mod g_counter;
-mod linearizable;
+pub(crate) mod linearizable;
 mod long_fork;
 mod lost_updates;
 mod lost_writes;
@@ -27,10 +27,10 @@ mod recovery;
 mod sequential;
 mod set;
 mod split_brain;
-mod stale_reads;
+pub(crate) mod stale_reads;
 pub(crate) mod stats;
 mod text;
-mod unique_ids;
+pub(crate) mod unique_ids;
 mod writes_follow_reads;
 
 use crate::Property;

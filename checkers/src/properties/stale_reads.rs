@@ -12,6 +12,7 @@ use crate::atomicity::{Distance, distance};
 use crate::findings::{Advice, Findings, anomaly};
 use crate::intern::{ABSENT, Val};
 use crate::register::{Action, Register, RegisterOp};
+use crate::stream::{Fold, Replacements};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Keyed, Prepared, Property, Shape, words};
 use schism_history::Time;
@@ -20,7 +21,7 @@ use serde_json::json;
 /// The property.
 pub(super) struct StaleReads;
 
-const ADVICE: Advice = Advice {
+pub(crate) const ADVICE: Advice = Advice {
     cause: "A follower that lags behind answered, or a deposed leader that did not know yet; under quorums, a read quorum that does not overlap the write quorum.",
     mend: "Read from a leader that confirms its leadership with a majority before it answers (read=leader-quorum), or from \
                     a quorum that overlaps every write quorum.",
@@ -69,6 +70,10 @@ impl Property for StaleReads {
             findings.violate(|| said(history, keyed, s));
         }
         findings.result()
+    }
+
+    fn stream<'s>(&self, survey: &'s Prepared<'_>) -> Option<Box<dyn Fold<'s> + 's>> {
+        Some(Box::new(Replacements::new(survey)))
     }
 }
 

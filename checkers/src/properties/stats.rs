@@ -3,6 +3,7 @@
 //! As in Jepsen, a function that never succeeded is worth a doubt: nothing can be said of it.
 
 use crate::findings::Findings;
+use crate::stream::{Counted, Fold};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Phase, Prepared, Property};
 use schism_history::{Op, Outcome};
@@ -26,25 +27,35 @@ impl Property for Stats {
     }
 
     fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
-        let mut findings = Findings::new();
-        findings.checked(history.ops.len());
-        for (f, counts) in by(history, Op::f) {
-            if counts.ok == 0 {
-                findings.doubt(|| format!("no {f} succeeded, out of {}", counts.all()));
-            }
-        }
-        if let Value::Object(table) = table(history) {
-            table
-                .into_iter()
-                .for_each(|(name, value)| findings.detail(&name, value));
-        }
-        findings.result()
+        judge(history, &Tally::of(history))
+    }
+
+    fn stream<'s>(&self, survey: &'s Prepared<'_>) -> Option<Box<dyn Fold<'s> + 's>> {
+        Some(Box::new(Counted::new(survey, judge)))
     }
 }
 
+/// What the counts say.
+pub(crate) fn judge(history: &Prepared<'_>, tally: &Tally) -> PropertyResult {
+    let mut findings = Findings::new();
+    findings.checked(tally.all.all() as usize);
+    for (f, counts) in &tally.functions {
+        if counts.ok == 0 {
+            findings.doubt(|| format!("no {f} succeeded, out of {}", counts.all()));
+        }
+    }
+    if let Value::Object(table) = table(history, tally) {
+        table
+            .into_iter()
+            .for_each(|(name, value)| findings.detail(&name, value));
+    }
+    findings.result()
+}
+
+/// How many operations ended in which way.
 #[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    ok: u64,
+pub(crate) struct Counts {
+    pub(crate) ok: u64,
     fail: u64,
     info: u64,
 }
@@ -58,7 +69,7 @@ impl Counts {
         } += 1;
     }
 
-    fn all(self) -> u64 {
+    pub(crate) fn all(self) -> u64 {
         self.ok + self.fail + self.info
     }
 
@@ -67,35 +78,54 @@ impl Counts {
     }
 }
 
-fn by<'h, K: Ord>(history: &Prepared<'h>, key: impl Fn(&Op<'h>) -> K) -> BTreeMap<K, Counts> {
-    let mut groups: BTreeMap<K, Counts> = BTreeMap::new();
-    for op in &history.ops {
-        groups.entry(key(op)).or_default().add(op.outcome());
+/// The operations of a history, counted in one pass.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    pub(crate) all: Counts,
+    functions: BTreeMap<String, Counts>,
+    phases: BTreeMap<Phase, Counts>,
+}
+
+impl Tally {
+    /// Counts all operations of a history.
+    pub fn of(history: &Prepared<'_>) -> Self {
+        let mut tally = Self::default();
+        history.ops.iter().for_each(|op| tally.add(history, op));
+        tally
     }
-    groups
+
+    /// Counts one, whose phase is told by the faults of the history.
+    pub(crate) fn add(&mut self, history: &Prepared<'_>, op: &Op<'_>) {
+        let outcome = op.outcome();
+        self.all.add(outcome);
+        if !self.functions.contains_key(op.f()) {
+            self.functions.insert(op.f().to_owned(), Counts::default());
+        }
+        if let Some(counts) = self.functions.get_mut(op.f()) {
+            counts.add(outcome);
+        }
+        let phase = self.phases.entry(history.phase(op)).or_default();
+        phase.add(outcome);
+    }
+
+    /// The counts of a phase.
+    pub(crate) fn of_phase(&self, phase: Phase) -> Counts {
+        self.phases.get(&phase).copied().unwrap_or_default()
+    }
 }
 
 /// The counts, as `stats` of `results.json`.
-pub(crate) fn table(history: &Prepared<'_>) -> Value {
-    let mut all = Counts::default();
-    history.ops.iter().for_each(|op| all.add(op.outcome()));
-    let functions = by(history, Op::f);
-    let functions: BTreeMap<&str, Value> = functions
-        .into_iter()
-        .map(|(f, c)| (f, c.to_json()))
-        .collect();
-    let phases = by(history, |op| history.phase(op));
-    let phases: BTreeMap<&str, Value> = phases
-        .into_iter()
-        .map(|(p, c): (Phase, _)| (p.name(), c.to_json()))
-        .collect();
+pub(crate) fn table(history: &Prepared<'_>, tally: &Tally) -> Value {
+    let json = |(name, counts): (&str, &Counts)| (name.to_owned(), counts.to_json());
+    let functions = tally.functions.iter().map(|(f, c)| (f.as_str(), c));
+    let phases = tally.phases.iter().map(|(p, c)| (p.name(), c));
     json!({
-        "operations": history.ops.len(),
-        "ok": all.ok,
-        "fail": all.fail,
-        "info": all.info,
-        "by_function": functions,
-        "by_phase": phases,
+        "operations": tally.all.all(),
+        "ok": tally.all.ok,
+        "fail": tally.all.fail,
+        "info": tally.all.info,
+        "by_function": functions.map(json).collect::<BTreeMap<_, _>>(),
+        "by_phase": phases.map(json).collect::<BTreeMap<_, _>>(),
         "faults": history.faults.len(),
     })
 }

@@ -5,13 +5,14 @@
 
 use crate::findings::{Advice, Findings, anomaly};
 use crate::intern::Interner;
+use crate::stream::{Fold, Ids};
 use crate::verdict::PropertyResult;
 use crate::{Budget, Prepared, Property, words};
 
 /// The property.
 pub(super) struct UniqueIds;
 
-const ADVICE: Advice = Advice {
+pub(crate) const ADVICE: Advice = Advice {
     cause: "A new leader went on from an id counter that lacked what the old one had given out.",
     mend: "Let the id counter go through the same quorum as every write (ack=majority with failover=consensus), or give \
                     each leader ids of its own (its term in the high bits, ULIDs, ranges handed out by consensus).",
@@ -70,5 +71,9 @@ impl Property for UniqueIds {
             });
         }
         findings.result()
+    }
+
+    fn stream<'s>(&self, _: &'s Prepared<'_>) -> Option<Box<dyn Fold<'s> + 's>> {
+        Some(Box::new(Ids::new()))
     }
 }

@@ -4,8 +4,9 @@
 
 pub(crate) mod random;
 
+use schism_checkers::stream::{self, Frame, Survey};
 use schism_checkers::verdict::PropertyResult;
-use schism_checkers::{Budget, CheckError, Model, check, check_as};
+use schism_checkers::{Budget, CheckError, Chosen, Model, Prepared, check, check_as};
 use schism_history::{EventKind, History, Op, Outcome, Process, Time};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,29 @@ pub(crate) fn result_as(history: &History, model: Model) -> Result<PropertyResul
 /// What the checker says of a property that fits.
 pub(crate) fn result(history: &History, property: &str) -> PropertyResult {
     result_or_error(history, property).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// What the checker says of one property when it reads the history as a stream; nothing where it cannot, or where the property does not fit.
+pub(crate) fn streamed(history: &History, property: &str) -> Option<PropertyResult> {
+    let property = schism_checkers::property(property).unwrap();
+    let events = || history.events.iter().cloned().map(Ok);
+    let survey = Survey::new(events(), u64::MAX).unwrap();
+    let prepared = Prepared::new(&survey.sample);
+    if !property.fits(&prepared) || property.stream(&prepared).is_none() {
+        return None;
+    }
+    let frame = Frame {
+        survey: &survey,
+        prepared: &prepared,
+        memory_bytes: u64::MAX,
+    };
+    let chosen = Chosen {
+        property,
+        decides: true,
+    };
+    let check = |chosen: Chosen, part: &Prepared<'_>| chosen.check(part, &Budget::unlimited());
+    let (_, results) = stream::run(&frame, vec![chosen], &mut || Ok(events()), &check).unwrap();
+    results.into_iter().map(|(_, result)| result).next()
 }
 
 /// The history of these operations (indexes of their invocations) alone, with whatever the nemesis did.

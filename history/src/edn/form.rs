@@ -42,11 +42,11 @@ impl From<io::Error> for FormError {
 
 type Result<T> = std::result::Result<T, FormError>;
 
-/// Forms inside forms, at most: deeper ones are refused before they exhaust the stack.
-const DEPTH_MAX: usize = 128;
+/// Brackets inside the brackets of an operation, at most: as many as JSON Lines can hold, for `serde_json` refuses what would exhaust the stack.
+const DEPTH_MAX: usize = 126;
 
 /// Reads forms and knows where it is.
-pub(crate) struct Reader<R> {
+pub(crate) struct Forms<R> {
     input: R,
     /// Line of the next byte, from 1.
     pub(crate) line: u64,
@@ -56,7 +56,7 @@ pub(crate) struct Reader<R> {
     pub(crate) bytes: u64,
 }
 
-impl<R: BufRead> Reader<R> {
+impl<R: BufRead> Forms<R> {
     pub(crate) fn new(input: R) -> Self {
         Self {
             input,
@@ -108,15 +108,20 @@ impl<R: BufRead> Reader<R> {
         self.nested(0)
     }
 
+    /// The same of a value: it stands inside an operation.
+    pub(crate) fn value(&mut self) -> Result<Option<Form>> {
+        self.nested(1)
+    }
+
     fn nested(&mut self, depth: usize) -> Result<Option<Form>> {
         loop {
             self.skip_space()?;
             let Some(byte) = self.peek()? else {
                 return Ok(None);
             };
-            if depth > DEPTH_MAX {
+            if depth > DEPTH_MAX && b"([{#".contains(&byte) {
                 return Err(FormError::Expected(format!(
-                    "forms at most {DEPTH_MAX} deep"
+                    "brackets at most {DEPTH_MAX} deep"
                 )));
             }
             return Ok(Some(match byte {
@@ -308,7 +313,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Vec<Form> {
-        let mut reader = Reader::new(text.as_bytes());
+        let mut reader = Forms::new(text.as_bytes());
         let mut forms = Vec::new();
         while let Some(form) = reader.form().unwrap_or_else(|e| panic!("{text}: {e:?}")) {
             forms.push(form);
@@ -341,7 +346,7 @@ mod tests {
         for text in ["{:a", "[1 2", "\"abc", "#", "#_", "#tag"] {
             assert!(
                 matches!(
-                    Reader::new(text.as_bytes()).form(),
+                    Forms::new(text.as_bytes()).form(),
                     Err(FormError::End | FormError::Expected(_))
                 ),
                 "{text}"
@@ -350,7 +355,7 @@ mod tests {
         for text in ["{:a}", "]", "12x", "\"\\q\"", ": x"] {
             assert!(
                 matches!(
-                    Reader::new(text.as_bytes()).form(),
+                    Forms::new(text.as_bytes()).form(),
                     Err(FormError::Expected(_))
                 ),
                 "{text}"
@@ -358,7 +363,7 @@ mod tests {
         }
         let deep = "[".repeat(100_000);
         assert!(matches!(
-            Reader::new(deep.as_bytes()).form(),
+            Forms::new(deep.as_bytes()).form(),
             Err(FormError::Expected(_))
         ));
     }

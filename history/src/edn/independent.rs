@@ -9,34 +9,49 @@ use std::sync::Arc;
 
 /// Splits the tuples, if these are such; says how many there were.
 pub(super) fn split(events: &mut [Event]) -> u64 {
-    if !are_tuples(events) {
+    let mut tuples = Tuples::default();
+    for event in events.iter() {
+        tuples.look(event);
+    }
+    if !tuples.are() {
         return 0;
     }
-    let mut count = 0;
-    for event in events.iter_mut().filter(|e| is_client(e)) {
-        if let Some((key, value)) = tuple(&event.value) {
-            (event.key, event.value) = (Some(key), value.clone());
-            count += 1;
-        }
+    events.iter_mut().map(|e| u64::from(split_one(e))).sum()
+}
+
+/// Splits one, where it is one.
+pub(super) fn split_one(event: &mut Event) -> bool {
+    if event.process == Process::Nemesis {
+        return false;
     }
-    count
-}
-
-fn is_client(event: &Event) -> bool {
-    event.process != Process::Nemesis
-}
-
-fn are_tuples(events: &[Event]) -> bool {
-    let invocations = || {
-        events
-            .iter()
-            .filter(|e| is_client(e) && e.kind == EventKind::Invoke)
+    let Some((key, value)) = tuple(&event.value) else {
+        return false;
     };
-    let asks = |e: &Event| tuple(&e.value).is_some_and(|(_, value)| value.is_null());
-    let mut reads = invocations().filter(|e| e.f == "read").peekable();
-    reads.peek().is_some()
-        && reads.all(asks)
-        && invocations().all(|e| e.key.is_none() && tuple(&e.value).is_some())
+    (event.key, event.value) = (Some(key), value.clone());
+    true
+}
+
+/// Whether all values are tuples, looked at one after another.
+#[derive(Debug, Default)]
+pub(super) struct Tuples {
+    reads: bool,
+    others: bool,
+}
+
+impl Tuples {
+    pub(super) fn look(&mut self, event: &Event) {
+        if event.process == Process::Nemesis || event.kind != EventKind::Invoke {
+            return;
+        }
+        let pair = tuple(&event.value);
+        let asks = event.f != "read" || pair.is_some_and(|(_, value)| value.is_null());
+        self.reads |= event.f == "read";
+        self.others |= event.key.is_some() || !asks || tuple(&event.value).is_none();
+    }
+
+    pub(super) fn are(&self) -> bool {
+        self.reads && !self.others
+    }
 }
 
 fn tuple(value: &Value) -> Option<(Key, &Value)> {

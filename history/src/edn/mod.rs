@@ -14,7 +14,7 @@ pub use write::{write, write_event};
 use crate::jsonl::Error;
 use crate::line::{Names, known};
 use crate::{Event, EventKind, History, Key, NodeId, OpError, Process, Time, Torn};
-use form::{Form, FormError, Reader};
+use form::{Form, FormError, Forms};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::io::BufRead;
@@ -38,27 +38,86 @@ const EXAMPLE: &str = "{:index 0, :time 1200345, :process 3, :type :invoke, :f :
 
 /// Reads a whole history.
 pub fn read(input: impl BufRead) -> Result<(History, Losses), Error> {
-    let mut reader = Reader::new(input);
-    let mut context = Context::default();
-    let mut events = Vec::new();
-    let torn = loop {
-        match next_event(&mut reader, &mut context) {
-            Ok(Some(event)) => events.push(event),
-            Ok(None) => break None,
-            Err(Stop::Torn(torn)) => break Some(torn),
-            Err(Stop::Error(error)) => return Err(error),
-        }
-    };
-    context.losses.tuples = independent::split(&mut events);
-    context.losses.inits = read_init::rename(&mut events);
+    let mut reader = Reader::new(input, false);
+    let mut events = reader.by_ref().collect::<Result<Vec<_>, _>>()?;
+    let mut losses = reader.context.losses;
+    losses.tuples = independent::split(&mut events);
+    losses.inits = read_init::rename(&mut events);
     let mut history = History::new(events)?;
-    history.torn = torn;
-    Ok((history, context.losses))
+    history.torn = reader.torn;
+    Ok((history, losses))
+}
+
+/// Whether the values of a history are tuples of a key and a value (Jepsen's `independent`): told only by all of them.
+pub fn has_tuples(input: impl BufRead) -> Result<bool, Error> {
+    let mut tuples = independent::Tuples::default();
+    for event in Reader::new(input, false) {
+        tuples.look(&event?);
+    }
+    Ok(tuples.are())
+}
+
+/// Reads events one after another, as they stand in the file, in bounded memory.
+pub struct Reader<R> {
+    forms: Forms<R>,
+    context: Context,
+    tuples: bool,
+    torn: Option<Torn>,
+    ended: bool,
+}
+
+impl<R: BufRead> Reader<R> {
+    /// Takes `tuples` apart, if so told: see [`has_tuples`].
+    pub fn new(input: R, tuples: bool) -> Self {
+        Self {
+            forms: Forms::new(input),
+            context: Context::default(),
+            tuples,
+            torn: None,
+            ended: false,
+        }
+    }
+
+    /// What was cut off at the end of the file; known at the end.
+    pub fn torn(&self) -> Option<&Torn> {
+        self.torn.as_ref()
+    }
+
+    /// Bytes that were read so far.
+    pub fn bytes(&self) -> u64 {
+        self.forms.bytes
+    }
+}
+
+impl<R: BufRead> Iterator for Reader<R> {
+    type Item = Result<Event, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let next = next_event(&mut self.forms, &mut self.context);
+        self.ended = !matches!(next, Ok(Some(_)));
+        match next {
+            Ok(Some(mut event)) => {
+                if self.tuples {
+                    independent::split_one(&mut event);
+                }
+                Some(Ok(event))
+            }
+            Ok(None) => None,
+            Err(Stop::Torn(torn)) => {
+                self.torn = Some(torn);
+                None
+            }
+            Err(Stop::Error(error)) => Some(Err(error)),
+        }
+    }
 }
 
 /// Reads one value, such as `[1 nil]`.
 pub(crate) fn value(text: &str) -> Result<Value, String> {
-    match Reader::new(text.as_bytes()).form() {
+    match Forms::new(text.as_bytes()).value() {
         Ok(Some(form)) => Ok(Context::default().value(form)),
         _ => Err(format!("{text:?} is no value")),
     }
@@ -79,7 +138,7 @@ struct Context {
 }
 
 fn next_event<R: BufRead>(
-    reader: &mut Reader<R>,
+    reader: &mut Forms<R>,
     context: &mut Context,
 ) -> Result<Option<Event>, Stop> {
     let stop = |error: FormError, line, column, bytes| match error {
@@ -417,6 +476,24 @@ mod tests {
             read(&out[..]).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out)));
         assert_eq!(back, history, "{}", String::from_utf8_lossy(&out));
         assert_eq!(losses, Losses::default());
+    }
+
+    /// Found by fuzzing: what was read from EDN and written as JSON Lines could be too deep to be read again.
+    #[test]
+    fn what_is_deep_is_so_in_both_formats() {
+        for depth in 120..135 {
+            let value = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            let text = format!("{{:process 0, :type :invoke, :f :write, :value {value}}}");
+            let line = format!(
+                "{{\"process\":0,\"type\":\"invoke\",\"f\":\"write\",\"value\":{value}}}\n"
+            );
+            let log = format!("INFO  jepsen.util - 0\t:invoke\t:write\t{value}\n");
+            let expected = depth <= 126;
+            assert_eq!(read(text.as_bytes()).is_ok(), expected, "{depth}");
+            assert_eq!(jsonl::read(line.as_bytes()).is_ok(), expected, "{depth}");
+            let log = crate::jepsen_log::read(log.as_bytes());
+            assert_eq!(log.is_ok(), expected, "{depth}");
+        }
     }
 
     #[test]
