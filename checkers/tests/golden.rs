@@ -24,7 +24,7 @@ use schism_history::{History, jsonl};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use support::streamed;
+use support::streamed_as;
 
 /// What a history alone can never violate: they only say how much there is to judge by.
 const NEVER_VIOLATED: [&str; 2] = ["meaningful", "stats"];
@@ -221,7 +221,7 @@ fn every_history_gets_the_verdict_of_its_folder() {
 fn a_history_read_as_a_stream_gets_the_same_verdict() {
     let mut read = 0;
     for case in cases().iter().filter(|case| !case.words.no_budget) {
-        if let Some(result) = streamed(&case.history, &case.property) {
+        if let Some(result) = streamed_as(&case.history, case.words.model, &case.property) {
             let (got, why) = (result.verdict, result.why);
             assert_eq!(got, case.verdict, "{}: {why}", case.short());
             read += 1;

@@ -37,10 +37,19 @@ pub(crate) fn result(history: &History, property: &str) -> PropertyResult {
 
 /// What the checker says of one property when it reads the history as a stream; nothing where it cannot, or where the property does not fit.
 pub(crate) fn streamed(history: &History, property: &str) -> Option<PropertyResult> {
+    streamed_as(history, None, property)
+}
+
+/// The same, with what `linearizable` checks it as.
+pub(crate) fn streamed_as(
+    history: &History,
+    model: Option<Model>,
+    property: &str,
+) -> Option<PropertyResult> {
     let property = schism_checkers::property(property).unwrap();
     let events = || history.events.iter().cloned().map(Ok);
     let survey = Survey::new(events(), u64::MAX).unwrap();
-    let prepared = Prepared::new(&survey.sample);
+    let prepared = Prepared::new(&survey.sample).with_model(model);
     if !property.fits(&prepared) || property.stream(&prepared).is_none() {
         return None;
     }
