@@ -11,7 +11,7 @@
 
 use crate::intern::{ABSENT, Interner, Val};
 use crate::{Budget, Keyed, Prepared, Shape};
-use schism_history::{Op, Outcome, Time};
+use schism_history::{Op, Outcome};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -80,8 +80,6 @@ pub(crate) struct Updates<'p> {
     observed: Vec<bool>,
     /// By value, how many final reads there are up to the last one that has it.
     finally: Vec<usize>,
-    /// The latest ends of two updates, with their indexes.
-    latest: [Option<(Time, u64)>; 2],
     /// By session, its updates by invocation.
     sessions: BTreeMap<u64, Vec<u32>>,
 }
@@ -103,7 +101,6 @@ impl<'p> Updates<'p> {
             finders: Vec::new(),
             observed: Vec::new(),
             finally: Vec::new(),
-            latest: [None; 2],
             sessions: BTreeMap::new(),
         };
         for op in ops() {
@@ -180,9 +177,6 @@ impl<'p> Updates<'p> {
         }
         for (i, update) in (0..).zip(&self.all) {
             self.writers[update.value as usize].push(i);
-            let this = Some((update.op.end(), update.op.index()));
-            let [first, second] = self.latest;
-            self.latest = [first.max(this), second.max(first.min(this))];
             if let Some(found) = update.found {
                 self.finders[found as usize].push(i);
                 self.observed[found as usize] |= update.op.is_ok();
@@ -234,10 +228,12 @@ impl<'p> Updates<'p> {
         let sure = self.is_unique(update.value);
         let own = self.after(update.op, update).map(|u| (u, true));
         let readers = self.readers[update.value as usize].iter();
-        let others = readers.flat_map(|r| self.after(self.reads[*r as usize].op, update));
+        let readers = readers.map(|r| self.reads[*r as usize].op);
+        let readers = readers.filter(|read| may_see(read, update.op));
+        let others = readers.flat_map(|read| self.after(read, update));
         let finders = self.finders[update.value as usize].iter();
         let finders = finders.map(|u| &self.all[*u as usize]);
-        let finders = finders.filter(|u| u.op.index() != update.op.index());
+        let finders = finders.filter(|u| may_see(u.op, update.op));
         for (by, edge) in own.chain(others.chain(finders).map(|u| (u, sure))) {
             if edge && self.happened(by) {
                 return Replaced::Surely(by.op);
@@ -257,13 +253,6 @@ impl<'p> Updates<'p> {
         later.filter(move |u| u.op.index() != but)
     }
 
-    /// Whether another update had not ended before this one began: else nobody can have replaced it.
-    fn has_later(&self, update: &Update<'_>) -> bool {
-        let others = self.latest.iter().flatten();
-        let mut others = others.filter(|(_, index)| *index != update.op.index());
-        others.any(|(end, _)| *end >= update.op.start())
-    }
-
     /// Whether a final read that began after an update had ended has its value.
     pub(crate) fn is_there(&self, update: &Update<'_>) -> bool {
         let after = self.finals.len() - self.finals_after(update.op).len();
@@ -275,6 +264,11 @@ impl<'p> Updates<'p> {
         let first = self.finals.partition_point(|r| r.op.start() <= op.end());
         &self.finals[first..]
     }
+}
+
+/// Whether an operation can have seen what another one put there: what had ended before that one began has not, whatever it returned.
+fn may_see(op: &Op<'_>, write: &Op<'_>) -> bool {
+    op.index() != write.index() && !op.precedes(write)
 }
 
 /// What a register holds, by what was read and written.
@@ -378,8 +372,7 @@ impl<'p, 'r> Causality<'p, 'r> {
         budget: &Budget<'_>,
     ) -> Replaced<'p> {
         let own = self.registers[register].replaced(update);
-        let later = self.registers.len() > 1 && self.registers[register].has_later(update);
-        if !later || matches!(own, Replaced::Surely(_)) {
+        if self.registers.len() < 2 || matches!(own, Replaced::Surely(_)) {
             return own;
         }
         let happened = |u: &Update<'_>| self.registers[register].happened(u);
@@ -510,6 +503,9 @@ impl<'c, 'p, 'r> Search<'c, 'p, 'r> {
         let sure = |v: &Val| self.edges == Edges::All || all.registers[register].is_unique(*v);
         if let Some(value) = value.filter(sure) {
             for n in &all.readers[register][value as usize] {
+                if !may_see(all.nodes[*n as usize].op, op) {
+                    continue;
+                }
                 self.reach(*n, from);
             }
         }

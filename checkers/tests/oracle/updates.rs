@@ -172,8 +172,9 @@ impl<'h> Seen<'h> {
         if a.session() == b.session() && a.precedes(b) {
             return true;
         }
-        let from =
-            put(a).filter(|v| a.key() == b.key() && a.index() != b.index() && saw(b).contains(v));
+        let from = put(a).filter(|v| {
+            a.key() == b.key() && a.index() != b.index() && !b.precedes(a) && saw(b).contains(v)
+        });
         from.is_some_and(|v| !sure || self.writers(a, &v) == 1)
     }
 
