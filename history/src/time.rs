@@ -43,10 +43,12 @@ impl Time {
 }
 
 impl fmt::Display for Time {
-    /// Seconds with three decimals (`1.250 s`), or `never` for infinity.
+    /// Seconds with three decimals (`1.250 s`); nanoseconds below a millisecond, where the time may be the number of a line; `never` for infinity.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_infinite() {
             f.write_str("never")
+        } else if (1..1_000_000).contains(&self.0) {
+            write!(f, "{} ns", self.0)
         } else {
             write!(f, "{:.3} s", self.as_secs_f64())
         }

@@ -149,15 +149,21 @@ impl<'p> Lock<'p> {
         }
     }
 
+    /// Its name in a sentence.
+    fn lock(&self) -> String {
+        let key = self.keyed.key;
+        key.map_or_else(|| "the lock".to_owned(), |key| format!("the lock {key}"))
+    }
+
     fn two(&self, first: &Hold<'_>, second: &Hold<'_>, findings: &mut Findings) {
-        let key = words::key(self.keyed.key);
+        let (key, lock) = (words::key(self.keyed.key), self.lock());
         findings.violate(|| {
             let until = match first.release {
                 Some(release) => format!("until it asked to release it at {}", release.start()),
                 None => "and never asked to release it".to_owned(),
             };
             let message = format!(
-                "{} held the lock {key} from {}, when its acquire was acknowledged, {until}; yet {} was acknowledged between.",
+                "{} held {lock} from {}, when its acquire was acknowledged, {until}; yet {} was acknowledged between.",
                 first.acquire.process(),
                 first.from,
                 words::noun(second.acquire),
@@ -174,10 +180,10 @@ impl<'p> Lock<'p> {
     }
 
     fn twice(&self, first: &Op<'_>, second: &Op<'_>, findings: &mut Findings) {
-        let key = words::key(self.keyed.key);
+        let (key, lock) = (words::key(self.keyed.key), self.lock());
         findings.violate(|| {
             let message = format!(
-                "{} was acknowledged on {key}, and then {}, with no release by it between: a lock is not given to who holds it already.",
+                "{} was acknowledged on {lock}, and then {}, with no release by it between: a lock is not given to who holds it already.",
                 words::noun(first),
                 words::noun(second)
             );
@@ -187,7 +193,7 @@ impl<'p> Lock<'p> {
     }
 
     fn free(&self, last: Option<&Hold<'_>>, release: &Op<'_>, findings: &mut Findings) {
-        let key = words::key(self.keyed.key);
+        let (key, lock) = (words::key(self.keyed.key), self.lock());
         findings.violate(|| {
             let before = last.and_then(|hold| hold.release);
             let why = before.map_or_else(
@@ -195,7 +201,7 @@ impl<'p> Lock<'p> {
                 |before| format!("{} had given it back", words::noun(before)),
             );
             let message = format!(
-                "{} of {key} was acknowledged, but it did not hold the lock: {why}.",
+                "{} of {lock} was acknowledged, but it did not hold it: {why}.",
                 words::noun(release)
             );
             let earlier = last.map(|hold| hold.acquire).into_iter().chain(before);
@@ -212,7 +218,7 @@ impl<'p> Lock<'p> {
             place: place as u32,
         };
         let ops: Vec<Timed<Call>> = self.ops.iter().enumerate().map(timed).collect();
-        let key = words::key(self.keyed.key);
+        let (key, lock) = (words::key(self.keyed.key), self.lock());
         match search(&ops, Holder(None), budget) {
             Linearization::Exists => {}
             Linearization::Impossible(_) => findings.violate(|| {
@@ -224,7 +230,7 @@ impl<'p> Lock<'p> {
                 let core = core.iter().map(|op| self.ops[op.place as usize]);
                 let said: Vec<String> = core.clone().map(words::noun).take(SAID).collect();
                 let message = format!(
-                    "No order of these operations on the lock {key} gives it to one session at a time, and lets only that one release it: {}.",
+                    "No order of these operations on {lock} gives it to one session at a time, and lets only that one release it: {}.",
                     words::list(&said)
                 );
                 let operations = core.map(Op::index).collect();
