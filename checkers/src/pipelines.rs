@@ -139,6 +139,14 @@ impl<'a> Pipelines<'a> {
             let known = before
                 .into_iter()
                 .fold(0, |known, b| self.clocks.merge(known, session.after[b]));
+            // What was put before a compare-and-set's write comes before its read as well.
+            let known = match self.plan.all[at as usize].writes {
+                Some(_) => {
+                    let entered = self.entered(session, at);
+                    self.clocks.merge(known, entered)
+                }
+                None => known,
+            };
             let mut now = known;
             match self.plan.sources[at as usize] {
                 Source::Nobody => return Some(View::Contradiction(vec![at])),
@@ -239,8 +247,13 @@ impl<'a> Pipelines<'a> {
 
     /// What must come before a write, itself included.
     fn must_precede(&mut self, session: &Session, write: u32) -> Clock {
-        let mut clock = self.program[write as usize];
-        let program = clock;
+        let entered = self.entered(session, write);
+        self.clocks.merge(self.program[write as usize], entered)
+    }
+
+    /// What was put before a write, or before an earlier one of its session; itself not included.
+    fn entered(&mut self, session: &Session, write: u32) -> Clock {
+        let (program, mut clock) = (self.program[write as usize], 0);
         for lane in &self.plan.lanes.sessions[self.plan.all[write as usize].session as usize] {
             let entries = &session.entries[*lane as usize];
             let until = self.clocks.get(program, *lane);
@@ -324,7 +337,8 @@ fn suspects(session: &Session, own: &[u32], at: u32, more: &[u32]) -> Vec<u32> {
         .edges
         .iter()
         .flat_map(|(first, second)| [*first, *second]);
-    let own = own.iter().copied().filter(|o| *o <= at);
+    // In a later pass everything may have put something before what is looked at.
+    let own = own.iter().copied().filter(|o| *o <= at || session.again);
     own.chain(edges).chain(more.iter().copied()).collect()
 }
 

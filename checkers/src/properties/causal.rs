@@ -17,6 +17,7 @@ use crate::total_order::{self, Found};
 use crate::verdict::{Anomaly, PropertyResult};
 use crate::{Budget, Prepared, Property, Shape, words};
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 /// The property.
 pub(super) struct Causal;
@@ -211,13 +212,13 @@ fn sentence(accesses: &Accesses<'_>, causality: &Causality<'_>, bad: &Bad) -> St
             )
         }
         Bad::Overwritten { old, new, read } => {
-            let (first, second) = (causality.way(*old, *new), causality.way(*new, *read));
+            let mut way = causality.way(*old, *new);
+            way.extend(causality.way(*new, *read).into_iter().skip(1));
+            let way = steps(accesses, causality, &way);
             format!(
-                "{} found what {} had replaced by then: {}; and {}.",
+                "{} found what {} had replaced by then: {way}.",
                 noun(*read),
-                noun(*new),
-                steps(accesses, causality, &first),
-                steps(accesses, causality, &second)
+                noun(*new)
             )
         }
     }
@@ -235,17 +236,19 @@ pub(super) fn thin_air(accesses: &Accesses<'_>, read: &Access) -> String {
     )
 }
 
-/// Each step of a way in words.
+/// A way in words, step by step.
 fn steps(accesses: &Accesses<'_>, causality: &Causality<'_>, way: &[u32]) -> String {
     let noun = |at: u32| accesses.noun(&causality.plan.all[at as usize]);
-    let step = |pair: &[u32]| {
-        let how = if causality.plan.sources[pair[1] as usize] == Source::Write(pair[0]) {
+    let mut said = way.first().map_or_else(String::new, |first| noun(*first));
+    for (step, pair) in way.windows(2).enumerate() {
+        let which = if step == 0 { "" } else { ", which" };
+        let seen = causality.plan.sources[pair[1] as usize] == Source::Write(pair[0]);
+        let how = if seen {
             "was seen by"
         } else {
-            "came before, in its session,"
+            "came in its session before"
         };
-        format!("{} {how} {}", noun(pair[0]), noun(pair[1]))
-    };
-    let said: Vec<String> = way.windows(2).map(step).collect();
-    said.join("; ")
+        let _ = write!(said, "{which} {how} {}", noun(pair[1]));
+    }
+    said
 }
