@@ -3,8 +3,8 @@
 //! Happens-before is what clients can have seen (Lamport 1978; Ahamad et al. 1995): of one session, what had ended before the next began; and
 //! from a write to the reads that return its value, and to the compare-and-set that finds it. Real time is not in it: two clients that know nothing
 //! of each other write concurrently, also one after the other. On its own key an update is replaced iff a direct successor of it is an update, for
-//! every way between two updates of a key goes from one to the next: O(n log n). Over other keys (a client reads `y` and writes `x`) the successors
-//! are searched, one search for each update that is missing in the end: linear each, under the budget.
+//! every way between two updates of a key goes from one to the next: O(n log n). Over other keys (a client reads `y` and writes `x`) one
+//! search for each session with a missing update answers for all of them, under the budget: O(operations * sessions).
 //!
 //! Several values in one answer (a multi-value register's siblings): a read that returns a list, where no list was ever written. Where lists are
 //! written, they are carts: see [`crate::carts`].
@@ -307,6 +307,8 @@ pub(crate) struct Causality<'p, 'r> {
     registers: &'r [Updates<'p>],
     /// All operations that are no final reads.
     nodes: Vec<Node<'p>>,
+    /// By register, the node of its first update; the others come after it.
+    first: Vec<u32>,
     /// By register and value, the operations that saw it.
     readers: Vec<Vec<Vec<u32>>>,
     /// By session, its operations by invocation.
@@ -329,10 +331,12 @@ impl<'p, 'r> Causality<'p, 'r> {
         let mut all = Self {
             registers,
             nodes: Vec::new(),
+            first: Vec::new(),
             readers: Vec::new(),
             sessions: BTreeMap::new(),
         };
         for (r, register) in registers.iter().enumerate() {
+            all.first.push(all.nodes.len() as u32);
             all.readers.push(vec![Vec::new(); register.values.len()]);
             for (i, update) in register.all.iter().enumerate() {
                 let saw: Vec<Val> = update.found.into_iter().collect();
@@ -363,34 +367,84 @@ impl<'p, 'r> Causality<'p, 'r> {
         }
     }
 
-    /// Whether an update of the same key had seen that one, directly or over other keys.
+    /// Of each of these updates (register and place), whether an update of the same key had seen it, directly or over other keys.
     pub(crate) fn replaced(
         &self,
-        register: usize,
-        update: &Update<'p>,
-        search: &mut Search<'_, 'p, 'r>,
+        asked: &[(usize, usize)],
         budget: &Budget<'_>,
-    ) -> Replaced<'p> {
-        let own = self.registers[register].replaced(update);
-        if self.registers.len() < 2 || matches!(own, Replaced::Surely(_)) {
-            return own;
+    ) -> Vec<Replaced<'p>> {
+        let own =
+            |(r, u): &(usize, usize)| self.registers[*r].replaced(&self.registers[*r].all[*u]);
+        let mut answers: Vec<Replaced<'p>> = asked.iter().map(own).collect();
+        if self.registers.len() < 2 {
+            return answers;
         }
-        let happened = |u: &Update<'_>| self.registers[register].happened(u);
-        search.restart(Edges::Sure);
-        match search.find(register, update, happened, budget) {
-            Ok(Some(by)) => return Replaced::Surely(by),
-            Ok(None) => {}
-            Err(OutOfTime) => return Replaced::Undecided,
+        // Where all is sure, the other edges are the same ones.
+        let sure = |r: &Updates<'_>| r.all.iter().all(|u| r.happened(u) && r.is_unique(u.value));
+        let passes = if self.registers.iter().all(sure) {
+            1
+        } else {
+            2
+        };
+        for edges in [Edges::Sure, Edges::All].into_iter().take(passes) {
+            let open = |answer: &Replaced<'_>| match edges {
+                Edges::Sure => !matches!(answer, Replaced::Surely(_)),
+                Edges::All => *answer == Replaced::No,
+            };
+            let open: Vec<usize> = (0..asked.len()).filter(|i| open(&answers[*i])).collect();
+            let nodes: Vec<u32> = open
+                .iter()
+                .map(|i| self.first[asked[*i].0] + asked[*i].1 as u32)
+                .collect();
+            for (i, found) in open.into_iter().zip(self.followers(&nodes, edges, budget)) {
+                answers[i] = match (found, edges) {
+                    (Ok(Some(by)), Edges::Sure) => Replaced::Surely(by),
+                    (Ok(Some(by)), Edges::All) => Replaced::Perhaps(by),
+                    (Ok(None), _) => answers[i],
+                    (Err(OutOfTime), _) => Replaced::Undecided,
+                };
+            }
         }
-        if own != Replaced::No {
-            return own;
+        answers
+    }
+
+    /// Of each of these updates, another one of its key that follows it. What follows an operation follows those of its session before it, too:
+    /// so one search for each session, from its last operation to its first, answers for all.
+    fn followers(&self, nodes: &[u32], edges: Edges, budget: &Budget<'_>) -> Vec<Found<'p>> {
+        let mut found: Vec<Found<'p>> = vec![Ok(None); nodes.len()];
+        let mut asked: BTreeMap<u64, BTreeMap<u32, usize>> = BTreeMap::new();
+        for (i, n) in nodes.iter().enumerate() {
+            if let Some(session) = self.nodes[*n as usize].op.session() {
+                asked.entry(session).or_default().insert(*n, i);
+            }
         }
-        search.restart(Edges::All);
-        match search.find(register, update, |_| true, budget) {
-            Ok(Some(by)) => Replaced::Perhaps(by),
-            Ok(None) => Replaced::No,
-            Err(OutOfTime) => Replaced::Undecided,
+        let mut alone = Search::new(self);
+        let mut search = Search::new(self);
+        for (session, mut asked) in asked {
+            search.restart(edges);
+            let own = &self.sessions[&session];
+            for (at, n) in own.iter().enumerate().rev() {
+                if asked.is_empty() {
+                    break;
+                }
+                search.step(*n);
+                let drained = search.drain(budget);
+                if let Some(i) = asked.remove(n) {
+                    let end = self.nodes[*n as usize].op.end();
+                    let next = own.get(at + 1).map(|n| self.nodes[*n as usize].op.start());
+                    found[i] = if next.is_some_and(|start| start <= end) {
+                        // Not all that come later in the session follow it.
+                        alone.restart(edges);
+                        alone.step(*n);
+                        alone.drain(budget).map(|()| alone.met(*n))
+                    } else {
+                        drained.map(|()| search.met(*n))
+                    };
+                }
+                search.reach(*n, None);
+            }
         }
+        found
     }
 
     /// The way from an update to the acknowledged one of its key that surely had seen it and ended first, without that update itself.
@@ -419,6 +473,9 @@ impl<'p, 'r> Causality<'p, 'r> {
     }
 }
 
+/// An update that was looked for.
+type Found<'p> = Result<Option<&'p Op<'p>>, OutOfTime>;
+
 /// The search was stopped.
 #[derive(Debug, Clone, Copy)]
 struct OutOfTime;
@@ -431,8 +488,8 @@ enum Edges {
     All,
 }
 
-/// What was reached from one update; kept for the next one.
-pub(crate) struct Search<'c, 'p, 'r> {
+/// What was reached from some operations; kept for the next ones.
+struct Search<'c, 'p, 'r> {
     all: &'c Causality<'p, 'r>,
     edges: Edges,
     /// In which search each node was reached last, and which this is.
@@ -443,10 +500,14 @@ pub(crate) struct Search<'c, 'p, 'r> {
     /// By session, from where on its operations were reached.
     from: BTreeMap<u64, usize>,
     open: VecDeque<u32>,
+    /// By register, in which search which updates of it were reached.
+    met: Vec<(u32, [Option<u32>; 2])>,
+    steps: usize,
+    stopped: bool,
 }
 
 impl<'c, 'p, 'r> Search<'c, 'p, 'r> {
-    pub(crate) fn new(all: &'c Causality<'p, 'r>) -> Self {
+    fn new(all: &'c Causality<'p, 'r>) -> Self {
         Self {
             all,
             edges: Edges::Sure,
@@ -455,6 +516,9 @@ impl<'c, 'p, 'r> Search<'c, 'p, 'r> {
             before: vec![None; all.nodes.len()],
             from: BTreeMap::new(),
             open: VecDeque::new(),
+            met: vec![(0, [None; 2]); all.registers.len()],
+            steps: 0,
+            stopped: false,
         }
     }
 
@@ -465,30 +529,46 @@ impl<'c, 'p, 'r> Search<'c, 'p, 'r> {
         self.open.clear();
     }
 
-    /// Another update of the same key that is reached, if there is one.
-    fn find(
-        &mut self,
-        register: usize,
-        update: &Update<'p>,
-        counts: impl Fn(&Update<'_>) -> bool,
-        budget: &Budget<'_>,
-    ) -> Result<Option<&'p Op<'p>>, OutOfTime> {
-        self.follow(update.op, register, Some(update.value), None);
-        let mut steps = 0;
+    /// Goes on to all that follows what was reached.
+    fn drain(&mut self, budget: &Budget<'_>) -> Result<(), OutOfTime> {
         while let Some(n) = self.open.pop_front() {
-            if steps % ASKED_EVERY == 0 && budget.is_exhausted() {
+            if self.steps.is_multiple_of(ASKED_EVERY) && budget.is_exhausted() {
+                self.stopped = true;
+            }
+            self.steps += 1;
+            self.meet(n);
+            self.step(n);
+            if self.stopped {
                 return Err(OutOfTime);
             }
-            steps += 1;
-            let node = &self.all.nodes[n as usize];
-            let own = node.update.filter(|_| node.register == register);
-            let own = own.map(|i| &self.all.registers[register].all[i]);
-            if own.is_some_and(|u| u.op.index() != update.op.index() && counts(u)) {
-                return Ok(Some(node.op));
-            }
-            self.step(n);
         }
-        Ok(None)
+        if self.stopped { Err(OutOfTime) } else { Ok(()) }
+    }
+
+    /// Keeps two updates of each register, so that there is another one than any.
+    fn meet(&mut self, n: u32) {
+        let node = &self.all.nodes[n as usize];
+        let register = &self.all.registers[node.register];
+        let counts = |i: usize| self.edges == Edges::All || register.happened(&register.all[i]);
+        if node.update.is_some_and(counts) {
+            let met = &mut self.met[node.register];
+            if met.0 != self.number {
+                *met = (self.number, [Some(n), None]);
+            } else if met.1[0] != Some(n) {
+                met.1[1] = met.1[1].or(Some(n));
+            }
+        }
+    }
+
+    /// An update of the same key that was reached, and is another one.
+    fn met(&self, n: u32) -> Option<&'p Op<'p>> {
+        let met = self.met[self.all.nodes[n as usize].register];
+        let mut others = met
+            .1
+            .into_iter()
+            .flatten()
+            .filter(|other| met.0 == self.number && *other != n);
+        others.next().map(|other| self.all.nodes[other as usize].op)
     }
 
     fn step(&mut self, n: u32) {

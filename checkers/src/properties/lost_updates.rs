@@ -15,9 +15,7 @@
 use crate::counts::{Add, Counts, Exact};
 use crate::elements::{Element, Elements};
 use crate::findings::{Advice, Findings, anomaly};
-use crate::happens_before::{
-    Causality, Holds, Replaced, Search, Seen, Update, Updates, holds, registers,
-};
+use crate::happens_before::{Causality, Holds, Replaced, Seen, Update, Updates, holds, registers};
 use crate::intern::ABSENT;
 use crate::runs::{Fate, RunId, Runs};
 use crate::verdict::{Anomaly, PropertyResult};
@@ -136,42 +134,42 @@ impl Check {
         judged: fn(&Updates<'_>) -> bool,
         budget: &Budget<'_>,
     ) {
-        let causality = Causality::new(registers);
-        let mut search = Search::new(&causality);
+        let mut missing: Vec<(usize, usize)> = Vec::new();
         for (number, register) in registers.iter().enumerate().filter(|(_, r)| judged(r)) {
             if let Some(why) = &register.strange {
                 self.findings.doubt(|| why.clone());
             } else if register.finals.is_empty() {
                 self.without_finals(register.keyed);
             } else {
-                let acknowledged = register.all.iter().filter(|u| u.op.is_ok());
-                for update in acknowledged.filter(|u| u.value != ABSENT) {
-                    let replaced = || causality.replaced(number, update, &mut search, budget);
-                    self.update(register, update, replaced);
-                }
+                let updates = register.all.iter().enumerate();
+                let acknowledged = updates.filter(|(_, u)| u.op.is_ok() && u.value != ABSENT);
+                let gone = acknowledged.filter(|(_, update)| self.is_missing(register, update));
+                missing.extend(gone.map(|(place, _)| (number, place)));
             }
+        }
+        let answers = Causality::new(registers).replaced(&missing, budget);
+        for ((number, place), replaced) in missing.into_iter().zip(answers) {
+            let register = &registers[number];
+            self.missing(register, &register.all[place], replaced);
         }
     }
 
-    fn update<'p>(
-        &mut self,
-        register: &Updates<'p>,
-        update: &Update<'p>,
-        replaced: impl FnOnce() -> Replaced<'p>,
-    ) {
-        let noun = || words::noun(update.op);
-        let finals = register.finals_after(update.op);
-        if finals.is_empty() {
-            let why = || format!("no final read began after {} was acknowledged", noun());
+    /// Whether an acknowledged update is in no final read.
+    fn is_missing(&mut self, register: &Updates<'_>, update: &Update<'_>) -> bool {
+        if register.finals_after(update.op).is_empty() {
+            let noun = words::noun(update.op);
+            let why = || format!("no final read began after {noun} was acknowledged");
             self.findings.doubt(why);
-            return;
+            return false;
         }
         self.acknowledged += 1;
         self.findings.checked(1);
-        if register.is_there(update) {
-            return;
-        }
-        match replaced() {
+        !register.is_there(update)
+    }
+
+    fn missing(&mut self, register: &Updates<'_>, update: &Update<'_>, replaced: Replaced<'_>) {
+        let noun = || words::noun(update.op);
+        match replaced {
             Replaced::Surely(_) => self.replaced += 1,
             Replaced::Perhaps(by) => self.findings.doubt(|| {
                 format!(
@@ -188,6 +186,7 @@ impl Check {
             }),
             Replaced::No => {
                 self.lost += 1;
+                let finals = register.finals_after(update.op);
                 self.findings.violate(|| lost(register, update, finals));
             }
         }
