@@ -60,7 +60,8 @@ const EXAMPLE: &str =
 
 /// Reads a whole history.
 pub fn read(input: impl Read) -> Result<History, Error> {
-    let mut reader = Reader::new(input);
+    // All of it will be in memory: large blocks, so that the cores seldom wait for one another.
+    let mut reader = Reader::with(input, cores(), 8 * BLOCK_BYTES);
     let mut pairing = Pairing::new();
     let mut events = Vec::new();
     let mut paired = Ok(());
