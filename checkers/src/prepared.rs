@@ -286,7 +286,7 @@ impl<'h> Seen<'h> {
             if !seen.functions.contains(&f) {
                 seen.functions.push(f);
             }
-            seen.rows |= op.result().is_some_and(has_rows);
+            seen.rows |= op.result().is_some_and(|v| !v.is_number() && has_rows(v));
             if f == "read" {
                 match op.result() {
                     None | Some(Value::Null) => {}

@@ -40,7 +40,7 @@ impl Format {
 }
 
 /// Reads a history in whichever format it is, and says what could not be kept.
-pub fn read(mut input: impl BufRead) -> Result<(History, edn::Losses), Error> {
+pub fn read(mut input: impl BufRead + Send) -> Result<(History, edn::Losses), Error> {
     match Format::of(input.fill_buf()?) {
         Format::Jsonl => Ok((jsonl::read(input)?, edn::Losses::default())),
         Format::Edn => edn::read(input),

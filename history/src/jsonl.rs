@@ -9,10 +9,11 @@ use crate::line::{self, Names};
 use crate::pairing::Pairing;
 use crate::{Event, History, Malformed, Torn};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::panic::resume_unwind;
-use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
 /// The name in the header line.
@@ -58,24 +59,83 @@ pub enum Error {
 const EXAMPLE: &str =
     r#"{"index":0,"time":1200345,"process":3,"type":"invoke","f":"write","key":"x","value":7}"#;
 
-/// Reads a whole history.
-pub fn read(input: impl Read) -> Result<History, Error> {
-    // All of it will be in memory: large blocks, so that the cores seldom wait for one another.
-    let mut reader = Reader::with(input, cores(), 8 * BLOCK_BYTES);
+/// Reads a whole history: every core parses blocks of lines while this thread puts together what is parsed.
+pub fn read(input: impl Read + Send) -> Result<History, Error> {
+    read_with(input, cores(), BLOCK_BYTES)
+}
+
+fn read_with(input: impl Read + Send, cores: usize, block_bytes: usize) -> Result<History, Error> {
+    // It only counts lines and keeps what is torn.
+    let mut reader = Reader::with(io::empty(), 0, 0);
     let mut pairing = Pairing::new();
     let mut events = Vec::new();
     let mut paired = Ok(());
-    while let Some(block) = reader.next_block() {
-        let mut block = block?;
-        // Broken lines are said before what is wrong with the events.
-        if paired.is_ok() {
-            paired = block.iter_mut().try_for_each(|event| pairing.take(event));
+    let blocks = Blocks::new(input, block_bytes);
+    parse_all(blocks, cores, &mut |parsed| {
+        reader.accept(parsed?);
+        while let Some(block) = reader.ready.pop_front() {
+            let mut block = block?;
+            // Broken lines are said before what is wrong with the events.
+            if paired.is_ok() {
+                paired = block.iter_mut().try_for_each(|event| pairing.take(event));
+            }
+            events.append(&mut block);
         }
-        events.append(&mut block);
-    }
+        Ok(())
+    })?;
     paired?;
     let torn = reader.torn.take();
     Ok(History { events, torn })
+}
+
+/// Parses all blocks on all cores and hands them over in order. An error of the one who takes them ends it.
+fn parse_all(
+    blocks: Blocks<impl Read + Send>,
+    cores: usize,
+    take: &mut dyn FnMut(io::Result<Parsed>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let blocks = Mutex::new((0_usize, blocks));
+    // A few blocks ahead are enough, and bound what waits.
+    let (parsed, taken) = sync_channel(4 * cores);
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            let (blocks, parsed) = (&blocks, parsed.clone());
+            scope.spawn(move || {
+                let mut names = Names::default();
+                loop {
+                    let (number, text) = {
+                        let mut blocks = blocks.lock().unwrap_or_else(PoisonError::into_inner);
+                        let text = blocks.1.next();
+                        blocks.0 += 1;
+                        (blocks.0 - 1, text)
+                    };
+                    let last = !matches!(&text, Ok(text) if !text.is_empty());
+                    let block = text.map(|text| parse_block(&text, number == 0, &mut names));
+                    if parsed.send((number, block)).is_err() || last {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(parsed);
+        in_order(taken, take)
+    })
+}
+
+/// Hands over by number; what comes too early waits.
+fn in_order(
+    taken: Receiver<(usize, io::Result<Parsed>)>,
+    take: &mut dyn FnMut(io::Result<Parsed>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let (mut next, mut early) = (0, BTreeMap::new());
+    for (number, block) in taken {
+        early.insert(number, block);
+        while let Some(block) = early.remove(&next) {
+            take(block)?;
+            next += 1;
+        }
+    }
+    Ok(())
 }
 
 /// Reads events one after another, as they stand in the file, in memory for a few blocks of lines.
@@ -172,13 +232,13 @@ impl<R: Read> Reader<R> {
             mine.into_iter().chain(joined).collect()
         });
         for block in parsed {
-            self.take(block);
+            self.accept(block);
         }
         Ok(())
     }
 
     /// A block's line numbers become those of the file; nothing counts after an error.
-    fn take(&mut self, block: Parsed) {
+    fn accept(&mut self, block: Parsed) {
         if matches!(self.ready.back(), Some(Err(_))) {
             return;
         }
@@ -385,8 +445,14 @@ mod tests {
                 (events, reader.torn().cloned())
             };
             let expected = all(1, 1 << 20);
+            let whole = |cores, size| {
+                let read = read_with(text.as_bytes(), cores, size);
+                read.map(|h| (h.events, h.torn)).map_err(|e| e.to_string())
+            };
+            let history = whole(1, 1 << 20);
             for size in 1..text.len() + 2 {
                 assert_eq!(all(3, size), expected, "{size}: {text}");
+                assert_eq!(whole(3, size), history, "{size}: {text}");
             }
         }
     }
