@@ -15,8 +15,8 @@ TEST_PACKAGES := libfaketime
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-8s %s\n", $$1, $$2}'
 
-run: build ## Build, then the two: one that must find a loss, one that must find none
-	@./scripts/first-look
+run: build ## Build, then the tour: each danger of replication once, and what mends it
+	target/release/schism campaign campaigns/tour.toml
 
 test: packages test-packages toolchain ## Everything that CI runs
 	@./scripts/all-tests
