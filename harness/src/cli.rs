@@ -178,6 +178,28 @@ enum CampaignCommand {
         #[command(flatten)]
         told: ToldArgs,
     },
+    /// A saved run as a cell, which looks for the same with the same seed
+    Adopt {
+        /// The run's folder
+        run: PathBuf,
+        /// The cell's id
+        #[arg(long, default_value = "adopted")]
+        id: String,
+        /// Add it to this campaign file; without, it is printed
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// Over all campaigns of a name: how many runs of each cell came out as expected
+    Stats {
+        /// The campaign's name
+        name: String,
+        /// Where campaigns are kept
+        #[arg(long, default_value = "results", value_name = "DIR")]
+        out: PathBuf,
+        /// As JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -309,9 +331,18 @@ fn end_with(parent: i32) -> Result<()> {
 }
 
 fn run_campaign(args: &CampaignArgs) -> Result<i32, Failure> {
-    if let Some(CampaignCommand::Merge { parts, out, told }) = &args.command {
-        let (baseline, told) = usage(told.resolve())?;
-        return usage(campaign::merge(parts, out, &baseline, &told));
+    match &args.command {
+        None => {}
+        Some(CampaignCommand::Merge { parts, out, told }) => {
+            let (baseline, told) = usage(told.resolve())?;
+            return usage(campaign::merge(parts, out, &baseline, &told));
+        }
+        Some(CampaignCommand::Adopt { run, id, to }) => {
+            return usage(adopt(run, id, to.as_deref())).map(|()| exit::PASS);
+        }
+        Some(CampaignCommand::Stats { name, out, json }) => {
+            return usage(campaign::stats(out, name, *json)).map(|()| exit::PASS);
+        }
     }
     let campaign = usage(args.campaign())?;
     let (baseline, told) = usage(args.told.resolve())?;
@@ -327,6 +358,14 @@ fn run_campaign(args: &CampaignArgs) -> Result<i32, Failure> {
     harness(campaign::run(
         &campaign, record, &way, &baseline, &told, args.quiet,
     ))
+}
+
+fn adopt(run: &Path, id: &str, to: Option<&Path>) -> Result<()> {
+    let cell = campaign::adopted(&Run::open(run)?, id)?;
+    match to {
+        Some(file) => campaign::add(&cell, file),
+        None => summary::to_stdout(&cell),
+    }
 }
 
 fn models() -> PossibleValuesParser {

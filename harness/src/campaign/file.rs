@@ -58,6 +58,8 @@ pub struct Cell {
     pub finds: Vec<String>,
     /// Counters of the nodes that must not all be zero.
     pub counters: Vec<String>,
+    /// Its own first seed, instead of the campaign's.
+    pub seed: Option<u64>,
     /// With how many seeds it is run.
     pub seeds: u64,
     /// What is run; its seed is the campaign's business.
@@ -100,10 +102,11 @@ struct Head {
     finds: Vec<String>,
     #[serde(default)]
     counters: Vec<String>,
+    seed: Option<u64>,
     seeds: Option<u64>,
 }
 
-const HEAD: [&str; 6] = ["id", "about", "like", "finds", "counters", "seeds"];
+const HEAD: [&str; 7] = ["id", "about", "like", "finds", "counters", "seed", "seeds"];
 
 const fn one() -> u64 {
     1
@@ -257,7 +260,9 @@ fn cell(head: Head, spec: Table, seeds: u64) -> Result<Cell> {
         about: head.about,
         finds: head.finds,
         counters: head.counters,
-        seeds: head.seeds.unwrap_or(seeds).max(1),
+        // A cell with a seed of its own is that one run, unless it says otherwise.
+        seeds: head.seeds.or(head.seed.map(|_| 1)).unwrap_or(seeds).max(1),
+        seed: head.seed,
         spec,
     })
 }

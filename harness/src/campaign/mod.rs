@@ -4,6 +4,7 @@
 //! campaign.toml -> record (campaign.json) -> engine: runs side by side -> outcomes -> baseline -> table, page, JUnit, Markdown
 //! ```
 
+mod adopt;
 mod baseline;
 mod engine;
 mod file;
@@ -13,8 +14,10 @@ mod matrix;
 mod outcome;
 mod page;
 mod record;
+mod stats;
 mod words;
 
+pub use adopt::{add, cell as adopted};
 pub use baseline::Baseline;
 pub use engine::Way;
 pub use file::{Campaign, Cell};
@@ -59,18 +62,22 @@ pub fn create(campaign: &Campaign, out: &Path) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The latest campaign of this name under `out`.
-pub fn last(out: &Path, name: &str) -> Option<Record> {
-    let mut folders: Vec<PathBuf> = fs::read_dir(out)
-        .ok()?
-        .flatten()
+/// All campaigns of this name under `out`, the oldest first.
+fn all(out: &Path, name: &str) -> Vec<Record> {
+    let entries = fs::read_dir(out).into_iter().flatten().flatten();
+    let folders = entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
+    let mut folders: Vec<PathBuf> = folders
         .map(|e| e.path())
+        .filter(|f| f.join(TEXT).is_file())
         .collect();
     folders.sort();
-    let records = folders.iter().rev().filter(|f| f.join(TEXT).is_file());
-    records
-        .filter_map(|f| Record::read(f).ok())
-        .find(|r| r.name == name)
+    let records = folders.iter().filter_map(|f| Record::read(f).ok());
+    records.filter(|r| r.name == name).collect()
+}
+
+/// The latest campaign of this name under `out`.
+pub fn last(out: &Path, name: &str) -> Option<Record> {
+    all(out, name).pop()
 }
 
 /// Carries a campaign out and tells what came of it. The exit code.
@@ -107,6 +114,20 @@ pub fn run(
         });
     }
     Ok(record.exit_code())
+}
+
+/// Tells how the cells of all campaigns of this name under `out` came out.
+pub fn stats(out: &Path, name: &str, json: bool) -> Result<()> {
+    let records = all(out, name);
+    if records.is_empty() {
+        bail!("there is no campaign {name:?} under {}", out.display());
+    }
+    if json {
+        let rates = stats::rates(&records);
+        let text = serde_json::to_string_pretty(&rates).context("cannot write JSON")?;
+        return to_stdout(&format!("{text}\n"));
+    }
+    to_stdout(&stats::text(&records))
 }
 
 /// Puts the parts of a campaign together in a folder of its own under `out`. The exit code of the whole.

@@ -120,7 +120,7 @@ impl Record {
         let rounds = campaign.cells.iter().map(|c| c.seeds).max().unwrap_or(0);
         let of_round = |round: u64| {
             let cells = campaign.cells.iter().filter(move |c| round < c.seeds);
-            cells.map(move |cell| Entry::new(cell, campaign.seed + round))
+            cells.map(move |cell| Entry::new(cell, cell.seed.unwrap_or(campaign.seed) + round))
         };
         let all = (0..rounds).flat_map(of_round).zip(0..);
         let mine = |n: u64| shard.is_none_or(|(k, of)| n % of == k - 1);
