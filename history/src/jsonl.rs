@@ -90,10 +90,18 @@ fn read_with(input: impl Read + Send, cores: usize, block_bytes: usize) -> Resul
 
 /// Parses all blocks on all cores and hands them over in order. An error of the one who takes them ends it.
 fn parse_all(
-    blocks: Blocks<impl Read + Send>,
+    mut blocks: Blocks<impl Read + Send>,
     cores: usize,
     take: &mut dyn FnMut(io::Result<Parsed>) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    // Most histories are short: no threads for them.
+    for first in [true, false] {
+        let text = blocks.next()?;
+        if text.is_empty() {
+            return Ok(());
+        }
+        take(Ok(parse_block(&text, first, &mut Names::default())))?;
+    }
     let blocks = Mutex::new((0_usize, blocks));
     // A few blocks ahead are enough, and bound what waits.
     let (parsed, taken) = sync_channel(4 * cores);
@@ -110,7 +118,7 @@ fn parse_all(
                         (blocks.0 - 1, text)
                     };
                     let last = !matches!(&text, Ok(text) if !text.is_empty());
-                    let block = text.map(|text| parse_block(&text, number == 0, &mut names));
+                    let block = text.map(|text| parse_block(&text, false, &mut names));
                     if parsed.send((number, block)).is_err() || last {
                         return;
                     }
