@@ -155,6 +155,9 @@ struct CampaignArgs {
     /// So many runs side by side; without it as many as the machine carries
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
     jobs: Option<u64>,
+    /// Keep everything of runs that come out as expected, too, and not their reports alone
+    #[arg(long)]
+    keep: bool,
     /// Where campaigns are kept
     #[arg(long, default_value = "results", value_name = "DIR")]
     out: PathBuf,
@@ -354,6 +357,7 @@ fn run_campaign(args: &CampaignArgs) -> Result<i32, Failure> {
         folder,
         jobs: args.jobs.map(|n| n as usize),
         budget: args.budget.or(campaign.budget),
+        keep: args.keep,
     };
     harness(campaign::run(
         &campaign, record, &way, &baseline, &told, args.quiet,

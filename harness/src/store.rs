@@ -152,6 +152,29 @@ impl Run {
         Ok(())
     }
 
+    /// Keeps the spec, the verdict and the report alone: of a run that has passed nothing else is worth its room. With `proof`, the history as well.
+    pub fn keep_small(&self, proof: bool) -> Result<()> {
+        let mut gone = vec!["nodes", "plots", "schedule.jsonl"];
+        if !proof {
+            gone.push("history.jsonl");
+        }
+        for name in gone {
+            let path = self.folder.join(name);
+            let removed = if path.is_dir() {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
+            };
+            match removed {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The ends of the nodes' logs, empty ones left out.
     pub fn log_tails(&self) -> Vec<LogTail> {
         let mut tails = Vec::new();

@@ -32,6 +32,8 @@ pub struct Way {
     pub jobs: Option<usize>,
     /// How long it may take.
     pub budget: Option<Duration>,
+    /// Whether everything is kept of runs that come out as expected, too.
+    pub keep: bool,
 }
 
 /// Hears what happens.
@@ -246,9 +248,10 @@ impl<'a> Engine<'a> {
         if let Some(cores) = entry.cores {
             self.load.add(cores, ended.took.as_secs_f64());
         }
-        // What is as expected need not be looked into: its history and report are enough.
-        if let (Some(Outcome::AsExpected), Some(run)) = (entry.outcome, &run) {
-            run.drop_node_data()?;
+        // What is as expected need not be looked into.
+        if let (Some(Outcome::AsExpected), Some(run), false) = (entry.outcome, &run, self.way.keep)
+        {
+            run.keep_small(!entry.finds.is_empty())?;
         }
         self.record.elapsed_s = self.before_s + self.begun.elapsed().as_secs_f64();
         self.record.write(&self.way.folder)?;
