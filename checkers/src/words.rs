@@ -43,7 +43,15 @@ pub(crate) fn answerer(op: &Op<'_>) -> String {
 pub(crate) fn when(op: &Op<'_>) -> String {
     match op.outcome() {
         Outcome::Info => format!("from {}, outcome unknown", op.start()),
-        _ => format!("{} to {}", op.start(), op.end()),
+        _ => {
+            let (start, end) = (op.start().to_string(), op.end().to_string());
+            if start == end && op.start() < op.end() {
+                // The order of short operations is seen in microseconds only.
+                let (start, end) = (op.start().as_secs_f64(), op.end().as_secs_f64());
+                return format!("{start:.6} s to {end:.6} s");
+            }
+            format!("{start} to {end}")
+        }
     }
 }
 

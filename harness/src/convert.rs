@@ -49,6 +49,10 @@ fn said(losses: edn::Losses) -> Vec<String> {
         ),
         (losses.sets, "sets among values became lists"),
         (
+            losses.numbers,
+            "ratios or numbers beyond 64 bits became strings",
+        ),
+        (
             losses.fields,
             "fields that have no place in a history of ours were left out",
         ),

@@ -117,7 +117,14 @@ struct Source<'p> {
 impl<'p> Source<'p> {
     fn new(path: &'p Path) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let bytes = file.metadata().map_or(0, |m| m.len());
+        let metadata = file.metadata();
+        if !metadata.as_ref().is_ok_and(std::fs::Metadata::is_file) {
+            anyhow::bail!(
+                "{} cannot be read several times, as a stream must be: give a file",
+                path.display()
+            );
+        }
+        let bytes = metadata.map_or(0, |m| m.len());
         let mut input = BufReader::new(file);
         let is_edn = Format::of(input.fill_buf()?) == Format::Edn;
         let tuples =

@@ -58,6 +58,9 @@ fn text(verdict: &Verdict, colour: bool) -> String {
         }
     };
     let mut out = String::new();
+    if verdict.properties.is_empty() {
+        out.push_str("no property fits the operations of this history unasked: name one with --property (see `schism list properties`)\n");
+    }
     let mut properties: Vec<_> = verdict.properties.iter().collect();
     properties.sort_by_key(|(_, p)| (!p.decides, std::cmp::Reverse(p.verdict)));
     for (name, property) in properties {

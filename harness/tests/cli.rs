@@ -4,11 +4,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn schism(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_schism"))
         .args(args)
+        .stdin(Stdio::piped())
         .output()
         .unwrap()
 }
@@ -50,6 +51,7 @@ fn bad_input_is_one_line_and_254() {
         "overlap.jsonl",
         "{\"process\":0,\"type\":\"invoke\",\"f\":\"read\"}\n{\"process\":0,\"type\":\"invoke\",\"f\":\"read\"}\n",
     );
+    refused(&["check", "--stream", "/dev/stdin"], "several times");
     refused(&["run", &typed], "line 1, column 9");
     refused(&["run", &unknown], "noodles");
     refused(&["run", "no-such-spec.toml"], "no-such-spec.toml");

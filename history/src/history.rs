@@ -45,7 +45,7 @@ pub enum Malformed {
         /// Who.
         process: Process,
     },
-    /// A completion that names another function than its invocation.
+    /// A completion that names another function or key than its invocation.
     #[error("event {index}: {process} completes {got:?}, but event {open} invoked {expected:?}")]
     Mismatch {
         /// The completion.

@@ -472,6 +472,51 @@ mod tests {
         assert!(error.starts_with("line 3, column "), "{error}");
     }
 
+    /// Two that differ in their last digit would be one float.
+    #[test]
+    fn numbers_that_would_not_be_exact_are_refused() {
+        let line = |value: &str| {
+            let line = format!(r#"{{"process":0,"type":"invoke","f":"write","value":{value}}}"#);
+            read(format!("{line}\n").as_bytes()).map_err(|e| e.to_string())
+        };
+        for exact in [
+            "18446744073709551615",
+            "-9223372036854775808",
+            "0.1",
+            "[1.5e3]",
+        ] {
+            assert!(line(exact).is_ok(), "{exact}");
+        }
+        for beyond in [
+            "18446744073709551616",
+            "-9223372036854775809",
+            "[{\"a\":1e20}]",
+        ] {
+            let error = line(beyond).unwrap_err();
+            assert!(
+                error.starts_with("line 1, column ") && error.contains("64 bits"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_completion_of_another_key_is_refused() {
+        let pair = |key: &str| {
+            let text = format!(
+                "{{\"process\":0,\"type\":\"invoke\",\"f\":\"write\",\"key\":\"x\",\"value\":1}}\n\
+                 {{\"process\":0,\"type\":\"ok\",\"f\":\"write\"{key},\"value\":1}}\n"
+            );
+            read(text.as_bytes()).map_err(|e| e.to_string())
+        };
+        assert!(pair("").is_ok() && pair(",\"key\":\"x\"").is_ok());
+        let error = pair(",\"key\":\"y\"").unwrap_err();
+        assert!(
+            error.contains("\"write of y\"") && error.contains("\"write of x\""),
+            "{error}"
+        );
+    }
+
     #[test]
     fn a_newer_version_is_refused() {
         let error = read(

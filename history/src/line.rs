@@ -25,7 +25,7 @@ struct Line<'a> {
     f: Cow<'a, str>,
     #[serde(default, borrow)]
     key: Option<NumberOrName<'a>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "exact")]
     value: Value,
     #[serde(default, borrow)]
     node: Option<Cow<'a, str>>,
@@ -35,6 +35,28 @@ struct Line<'a> {
     #[serde(rename = "final", default)]
     is_final: bool,
     version: Option<u64>,
+}
+
+/// A value all of whose numbers are what they say.
+fn exact<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    if is_exact(&value) {
+        Ok(value)
+    } else {
+        let why = "a number beyond 64 bits would not be kept exactly; write it as a string";
+        Err(serde::de::Error::custom(why))
+    }
+}
+
+/// Whole numbers beyond 64 bits are read as floats, so that two of them may become one.
+pub(crate) fn is_exact(value: &Value) -> bool {
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    match value {
+        Value::Number(n) => !n.is_f64() || n.as_f64().is_some_and(|f| f.abs() < BEYOND),
+        Value::Array(list) => list.iter().all(is_exact),
+        Value::Object(fields) => fields.values().all(is_exact),
+        _ => true,
+    }
 }
 
 /// A whole number or a string: processes and keys are either.

@@ -3,7 +3,7 @@
 
 use crate::by_process::ByProcess;
 use crate::event::UNSET;
-use crate::{Event, EventKind, Malformed, Process, Time};
+use crate::{Event, EventKind, Key, Malformed, Process, Time};
 use std::borrow::Cow;
 
 /// What every process is at, and what the next event must not contradict.
@@ -16,7 +16,7 @@ pub(crate) struct Pairing {
 
 #[derive(Debug, Clone)]
 enum State {
-    Open(u64, Cow<'static, str>),
+    Open(u64, Cow<'static, str>, Option<Key>),
     Retired(u64),
 }
 
@@ -53,11 +53,11 @@ impl Pairing {
         let (index, process) = (event.index, event.process);
         match (event.kind, self.states.get(number)) {
             (EventKind::Invoke, None) => {
-                self.states
-                    .insert(number, State::Open(index, event.f.clone()));
+                let open = State::Open(index, event.f.clone(), event.key.clone());
+                self.states.insert(number, open);
                 Ok(())
             }
-            (EventKind::Invoke, Some(&State::Open(open, _))) => Err(Malformed::Overlap {
+            (EventKind::Invoke, Some(&State::Open(open, ..))) => Err(Malformed::Overlap {
                 index,
                 process,
                 open,
@@ -67,16 +67,16 @@ impl Pairing {
                 process,
                 open,
             }),
-            (_, Some(State::Open(open, expected))) if *expected != event.f => {
+            (_, Some(State::Open(open, f, key))) if !is_of(event, f, key.as_ref()) => {
                 Err(Malformed::Mismatch {
                     index,
                     process,
                     open: *open,
-                    expected: expected.to_string(),
-                    got: event.f.to_string(),
+                    expected: said(f, key.as_ref()),
+                    got: said(&event.f, event.key.as_ref()),
                 })
             }
-            (EventKind::Info, Some(&State::Open(open, _))) => {
+            (EventKind::Info, Some(&State::Open(open, ..))) => {
                 self.states.insert(number, State::Retired(open));
                 Ok(())
             }
@@ -87,4 +87,13 @@ impl Pairing {
             (_, None | Some(State::Retired(_))) => Err(Malformed::Orphan { index, process }),
         }
     }
+}
+
+/// Whether a completion may be that of an invocation: it names the same function, and no other key.
+fn is_of(event: &Event, f: &str, key: Option<&Key>) -> bool {
+    event.f == f && (event.key.is_none() || key.is_none() || event.key.as_ref() == key)
+}
+
+fn said(f: &str, key: Option<&Key>) -> String {
+    key.map_or_else(|| f.to_owned(), |key| format!("{f} of {key}"))
 }

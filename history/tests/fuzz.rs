@@ -48,6 +48,7 @@ fn history() -> impl Strategy<Value = History> {
         let mut events = Vec::new();
         for (process, (mut invoke, mut completion)) in (0..).zip(pairs) {
             invoke.kind = EventKind::Invoke;
+            completion.key.clone_from(&invoke.key);
             if completion.kind == EventKind::Invoke {
                 completion.kind = EventKind::Ok;
             }

@@ -108,8 +108,13 @@ impl<'p, 'h> Load<'p, 'h> {
         findings.detail("share", (share * 1e4).round() / 1e4);
         if share < least {
             findings.violate(|| {
+                let during = if history.faults.is_empty() {
+                    ""
+                } else {
+                    " while a fault was in force"
+                };
                 let message = format!(
-                    "Of {} while a fault was in force, {} succeeded: {:.1} %, and {:.1} % are declared.",
+                    "Of {}{during}, {} succeeded: {:.1} %, and {:.1} % are declared.",
                     words::plural(all, "attempt"),
                     good.len(),
                     share * 100.0,

@@ -152,7 +152,18 @@ fn add(result: &mut PropertyResult, part: PropertyResult) {
         result.why = format!("{}{separator}{}", result.why, part.why);
     }
     for (name, value) in part.details {
-        result.details.entry(name).or_insert(value);
+        if let Some(name) = of_a_part(name) {
+            result.details.entry(name).or_insert(value);
+        }
+    }
+}
+
+/// What a part of a history says of how far it is from atomic, bounds the whole from below.
+fn of_a_part(name: String) -> Option<String> {
+    match name.as_str() {
+        "k" | "delta_ms" | "versions_behind" | "behind_ms" => Some(format!("{name}_min")),
+        "k_max" => None,
+        _ => Some(name),
     }
 }
 

@@ -12,7 +12,7 @@ mod write;
 pub use write::{write, write_event};
 
 use crate::jsonl::Error;
-use crate::line::{Names, known};
+use crate::line::{self, Names, known};
 use crate::{Event, EventKind, History, Key, NodeId, OpError, Process, Time, Torn};
 use form::{Form, FormError, Forms};
 use serde_json::{Map, Value};
@@ -26,6 +26,8 @@ pub struct Losses {
     pub names: u64,
     /// Sets among values, which became lists.
     pub sets: u64,
+    /// Ratios and numbers beyond 64 bits, which became strings.
+    pub numbers: u64,
     /// Fields of operations that have no place in an event.
     pub fields: u64,
     /// Tuples `[key value]` of Jepsen's `independent`, which were taken apart.
@@ -306,11 +308,12 @@ impl Context {
             Form::Nil => Value::Null,
             Form::Bool(b) => b.into(),
             Form::Int(n) => n.into(),
-            Form::Float(f) => f.into(),
-            Form::Number(text) => text
-                .strip_suffix('N')
-                .and_then(|n| n.parse::<u64>().ok())
-                .map_or(text.into(), Value::from),
+            Form::Float(f) if line::is_exact(&f.into()) => f.into(),
+            Form::Float(f) => self.number(f.to_string()),
+            Form::Number(text) => match text.trim_end_matches('N').parse::<u64>() {
+                Ok(n) => n.into(),
+                Err(_) => self.number(text),
+            },
             Form::Str(text) => text.into(),
             Form::Keyword(name) | Form::Symbol(name) => {
                 self.losses.names += 1;
@@ -323,6 +326,12 @@ impl Context {
             }
             Form::Map(pairs) => Value::Object(self.object(pairs)),
         }
+    }
+
+    /// A number that JSON cannot keep exactly.
+    fn number(&mut self, text: String) -> Value {
+        self.losses.numbers += 1;
+        text.into()
     }
 
     fn object(&mut self, pairs: Vec<(Form, Form)>) -> Map<String, Value> {
@@ -409,6 +418,22 @@ mod tests {
 {:process 1, :type :invoke, :f :cas, :value [3 4], :time 40}
 {:process 1, :type :info, :f :cas, :value [3 4], :error [:timeout "gone"], :exception {:via []}, :time 50}
 "#;
+
+    #[test]
+    fn numbers_beyond_64_bits_become_strings_and_are_counted() {
+        let text = "{:process 0, :type :invoke, :f :write, :value [7N 18446744073709551615N 18446744073709551616 1/3 1e20 1.5]}\n";
+        let (history, losses) = read(text.as_bytes()).unwrap();
+        let values = serde_json::json!([
+            7,
+            18_446_744_073_709_551_615_u64,
+            "18446744073709551616",
+            "1/3",
+            "100000000000000000000",
+            1.5
+        ]);
+        assert_eq!(history.events[0].value, values);
+        assert_eq!(losses.numbers, 3);
+    }
 
     #[test]
     fn maps_and_records_one_a_line_or_in_a_vector_are_read() {
