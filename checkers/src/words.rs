@@ -41,18 +41,16 @@ pub(crate) fn answerer(op: &Op<'_>) -> String {
 
 /// When: `0.100 s to 0.200 s`, or `from 0.100 s, never answered`.
 pub(crate) fn when(op: &Op<'_>) -> String {
-    match op.outcome() {
-        Outcome::Info => format!("from {}, outcome unknown", op.start()),
-        _ => {
-            let (start, end) = (op.start().to_string(), op.end().to_string());
-            if start == end && op.start() < op.end() {
-                // The order of short operations is seen in microseconds only.
-                let (start, end) = (op.start().as_secs_f64(), op.end().as_secs_f64());
-                return format!("{start:.6} s to {end:.6} s");
-            }
-            format!("{start} to {end}")
-        }
+    if op.outcome() == Outcome::Info {
+        return format!("from {}, outcome unknown", op.start());
     }
+    let (start, end) = (op.start().to_string(), op.end().to_string());
+    if start == end && op.start() < op.end() {
+        // The order of short operations is seen in microseconds only.
+        let (start, end) = (op.start().as_secs_f64(), op.end().as_secs_f64());
+        return format!("{start:.6} s to {end:.6} s");
+    }
+    format!("{start} to {end}")
 }
 
 /// The operation as a noun: `process 3's write of 7 (0.100 s to 0.200 s, answered by n1)`.
