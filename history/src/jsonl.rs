@@ -54,6 +54,14 @@ pub enum Error {
     /// The events are well-formed, and yet no history.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// The same, in a file of lines.
+    #[error("line {line}: {malformed}")]
+    Event {
+        /// From 1.
+        line: u64,
+        /// What is wrong with the event there.
+        malformed: Malformed,
+    },
 }
 
 const EXAMPLE: &str =
@@ -69,7 +77,7 @@ fn read_with(input: impl Read + Send, cores: usize, block_bytes: usize) -> Resul
     let mut reader = Reader::with(io::empty(), 0, 0);
     let mut pairing = Pairing::new();
     let mut events = Vec::new();
-    let mut paired = Ok(());
+    let mut paired: Result<(), Error> = Ok(());
     let blocks = Blocks::new(input, block_bytes);
     parse_all(blocks, cores, &mut |parsed| {
         reader.accept(parsed?);
@@ -77,9 +85,9 @@ fn read_with(input: impl Read + Send, cores: usize, block_bytes: usize) -> Resul
             let mut block = block?;
             // Broken lines are said before what is wrong with the events.
             if paired.is_ok() {
-                paired = block.iter_mut().try_for_each(|event| pairing.take(event));
+                paired = block.pair(&mut pairing);
             }
-            events.append(&mut block);
+            events.append(&mut block.events);
         }
         Ok(())
     })?;
@@ -166,7 +174,7 @@ pub struct Reader<R> {
     /// Bytes of all blocks so far.
     bytes: u64,
     begun: bool,
-    ready: VecDeque<Result<Vec<Event>, Error>>,
+    ready: VecDeque<Result<Block, Error>>,
     events: std::vec::IntoIter<Event>,
     torn: Option<Torn>,
     ended: bool,
@@ -203,7 +211,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The events of the next lines; nothing at the end or after an error.
-    fn next_block(&mut self) -> Option<Result<Vec<Event>, Error>> {
+    fn next_block(&mut self) -> Option<Result<Block, Error>> {
         if self.ready.is_empty()
             && !self.ended
             && let Err(error) = self.read_blocks()
@@ -250,7 +258,11 @@ impl<R: Read> Reader<R> {
         if matches!(self.ready.back(), Some(Err(_))) {
             return;
         }
-        self.ready.push_back(Ok(block.events));
+        self.ready.push_back(Ok(Block {
+            events: block.events,
+            before: self.lines,
+            skipped: block.skipped,
+        }));
         match block.stop {
             None => {}
             Some(Stop::Torn(bytes)) => {
@@ -280,7 +292,7 @@ impl<R: Read> Iterator for Reader<R> {
                 return Some(Ok(event));
             }
             match self.next_block()? {
-                Ok(events) => self.events = events.into_iter(),
+                Ok(block) => self.events = block.events.into_iter(),
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -293,9 +305,38 @@ fn cores() -> usize {
     *CORES.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
+/// Events, and where their lines stand in the file.
+#[derive(Debug)]
+struct Block {
+    events: Vec<Event>,
+    /// Lines before it.
+    before: u64,
+    /// Of each line without an event (the header, empty ones): how many events came before it.
+    skipped: Vec<usize>,
+}
+
+impl Block {
+    fn pair(&mut self, pairing: &mut Pairing) -> Result<(), Error> {
+        for (place, event) in self.events.iter_mut().enumerate() {
+            if let Err(malformed) = pairing.take(event) {
+                let skipped = self
+                    .skipped
+                    .iter()
+                    .filter(|before| **before <= place)
+                    .count();
+                let line = self.before + (place + skipped) as u64 + 1;
+                return Err(Error::Event { line, malformed });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What is in a block of lines.
 struct Parsed {
     events: Vec<Event>,
+    /// See [`Block`].
+    skipped: Vec<usize>,
     /// How many lines there are, up to the one that stopped it.
     lines: u64,
     stop: Option<Stop>,
@@ -310,6 +351,7 @@ enum Stop {
 fn parse_block(mut text: &[u8], first: bool, names: &mut Names) -> Parsed {
     let mut parsed = Parsed {
         events: Vec::with_capacity(text.len() / 80),
+        skipped: Vec::new(),
         lines: 0,
         stop: None,
     };
@@ -324,7 +366,8 @@ fn parse_block(mut text: &[u8], first: bool, names: &mut Names) -> Parsed {
         let line;
         (line, text) = text.split_at(end);
         match parse_line(line, first && parsed.lines == 1, names) {
-            Ok(event) => parsed.events.extend(event),
+            Ok(Some(event)) => parsed.events.push(event),
+            Ok(None) => parsed.skipped.push(parsed.events.len()),
             Err(stop) => parsed.stop = Some(stop),
         }
     }
@@ -511,6 +554,7 @@ mod tests {
         };
         assert!(pair("").is_ok() && pair(",\"key\":\"x\"").is_ok());
         let error = pair(",\"key\":\"y\"").unwrap_err();
+        assert!(error.starts_with("line 2: event 1: "), "{error}");
         assert!(
             error.contains("\"write of y\"") && error.contains("\"write of x\""),
             "{error}"
