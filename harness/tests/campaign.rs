@@ -26,7 +26,7 @@ options = { ack = "async", failover = "naive", read = "leader" }
 [[cell.faults]]
 fault = "partition:leader"
 at = "500ms"
-for = "4s"
+for = "10s"
 until = ["acknowledged-there-after"]
 [[cell]]
 id = "passes"
