@@ -226,6 +226,20 @@ fn oracle_lost_updates(history: &History) -> Decision {
     worst(keys.values().map(|ops| lost_of_key(&seen, ops)))
 }
 
+/// What was seen over other keys only was replaced, or not.
+fn lost_key_by_key(history: &History) -> Decision {
+    let seen = Seen::new(history.ops());
+    let keys = by_key(history);
+    worst(keys.values().map(|ops| {
+        let over_all = lost_of_key(&seen, ops);
+        let own = lost_of_key(&Seen::new(ops.clone()), ops);
+        match (over_all, own) {
+            (Decision::Holds, Decision::Violated) => Decision::Unknown,
+            _ => over_all.max(own.min(Decision::Unknown)),
+        }
+    }))
+}
+
 fn lost_of_key(seen: &Seen<'_>, ops: &[Op<'_>]) -> Decision {
     let finals = finals(ops);
     if finals.is_empty() {
@@ -334,7 +348,7 @@ fn newest_only(seen: &Seen<'_>, finals: &[&Op<'_>]) -> Decision {
 }
 
 fn oracle_mv_register(history: &History) -> Decision {
-    worst([final_values(history), oracle_lost_updates(history)])
+    worst([final_values(history), lost_key_by_key(history)])
 }
 
 fn oracle_lww_register(history: &History) -> Decision {
