@@ -38,9 +38,7 @@ impl Property for MvRegister {
         }
         let registers = registers(history);
         let mut check = Check::key_by_key();
-        for register in &registers {
-            final_values::judge(register, &mut check.findings);
-        }
+        final_values::judge(&registers, &mut check.findings);
         check.registers(&registers, |_| true, budget);
         check.result()
     }

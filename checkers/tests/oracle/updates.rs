@@ -274,12 +274,13 @@ fn lost_of_key(seen: &Seen<'_>, ops: &[Op<'_>]) -> Decision {
 
 /// What both kinds of register promise.
 fn final_values(history: &History) -> Decision {
+    let over_all = Seen::new(history.ops());
     worst(by_key(history).values().map(|ops| {
         let seen = Seen::new(ops.clone());
         let finals = finals(ops);
         worst([
             written(ops),
-            converged(ops, &finals),
+            converged(&over_all, ops, &finals),
             newest_only(&seen, &finals),
         ])
     }))
@@ -294,16 +295,37 @@ fn written(ops: &[Op<'_>]) -> Decision {
     violated_if(reads.any(|read| values(read).iter().any(|v| !begun(read, v))))
 }
 
-fn converged(ops: &[Op<'_>], finals: &[&Op<'_>]) -> Decision {
+/// All the same; or each value that some lack is late, or may have been seen by a late update, or who lacks it holds what a late one put there.
+fn converged(seen: &Seen<'_>, ops: &[Op<'_>], finals: &[&Op<'_>]) -> Decision {
     let state = |read: &&Op<'_>| -> BTreeSet<String> {
         values(read).iter().map(Value::to_string).collect()
     };
-    if finals.iter().map(state).collect::<BTreeSet<_>>().len() < 2 {
+    let states: BTreeSet<BTreeSet<String>> = finals.iter().map(state).collect();
+    if states.len() < 2 {
         return Decision::Holds;
     }
     let first = finals.iter().map(|read| read.start()).min().unwrap();
-    let late = ops.iter().any(|op| put(op).is_some() && op.end() >= first);
-    if late {
+    let text = |op: &Op<'_>| put(op).map(|v| v.to_string());
+    let late: Vec<&Op<'_>> = ops
+        .iter()
+        .filter(|op| put(op).is_some() && op.end() >= first)
+        .collect();
+    let is_late = |value: &String| late.iter().any(|op| text(op).as_ref() == Some(value));
+    let may_be_replaced = |value: &String| {
+        let n = seen.ops.len();
+        (0..n).any(|w| {
+            let op = &seen.ops[w];
+            let late = |u: &usize| late.iter().any(|op| op.index() == seen.ops[*u].index());
+            op.key() == ops[0].key()
+                && text(op).as_ref() == Some(value)
+                && (0..n).filter(late).any(|u| seen.perhaps[w][u])
+        })
+    };
+    let explained = |value: &String| {
+        let mut without = states.iter().filter(|state| !state.contains(value));
+        is_late(value) || may_be_replaced(value) || without.all(|state| state.iter().any(is_late))
+    };
+    if states.iter().flatten().all(explained) {
         Decision::Unknown
     } else {
         Decision::Violated
