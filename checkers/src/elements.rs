@@ -133,6 +133,15 @@ impl<'p> Elements<'p> {
         (&finals[first..], element.seen_finally.len() - before)
     }
 
+    /// The last of the reads that stand in for final ones, if it began after the element was known and lacks it.
+    pub(crate) fn gone_at_last(&self, element: &Element<'p>) -> Option<&'p Op<'p>> {
+        let finals = self.finals.as_deref().unwrap_or_default();
+        let last = finals.last().filter(|_| !self.marked)?;
+        let has_it = element.seen_finally.last() == Some(&(finals.len() as u32 - 1));
+        let mut known = self.seen_by(element).chain(element.acknowledged());
+        (!has_it && known.any(|op| op.precedes(last))).then_some(*last)
+    }
+
     /// The reads that have the element, final ones included.
     pub(crate) fn seen_by<'s>(
         &'s self,

@@ -1,12 +1,13 @@
 //! What replicas hold of a register in the end, against what was written: for the registers of Shapiro et al. 2011.
 //!
 //! Replicas that have merged hold the same; each value there was written; and none is left that an acknowledged update had seen and overwritten
-//! ([`crate::happens_before`], own key only: what a client has read of other keys no version vector of this one knows). A difference that an
-//! update in flight or of unknown outcome may have made is a doubt. Linear, but for who overwrote what is left in the end.
+//! ([`crate::happens_before`], own key only: what a client has read of other keys no version vector of this one knows). A difference that
+//! updates in flight or of unknown outcome may have made is a doubt ([`crate::late`]). Linear, but for who overwrote what is left in the end.
 
 use crate::findings::{Advice, Findings, anomaly};
 use crate::happens_before::{Causality, Replaced, Seen, Update, Updates};
 use crate::intern::Val;
+use crate::late;
 use crate::verdict::Anomaly;
 use crate::words;
 use schism_history::Op;
@@ -25,10 +26,17 @@ const ADVICE_FALSE: Advice = Advice {
     mend: "Refuse definitely only what can no longer take effect, and let a merge choose among what was written.",
 };
 
-/// Judges one register that has final reads.
-pub(crate) fn judge(register: &Updates<'_>, findings: &mut Findings) {
-    unexpected(register, findings);
-    diverged(register, findings);
+/// Judges all registers.
+pub(crate) fn judge(registers: &[Updates<'_>], findings: &mut Findings) {
+    let all = Causality::new(registers);
+    for (number, register) in registers.iter().enumerate() {
+        unexpected(register, findings);
+        diverged(register, number, &all, findings);
+        overwritten_ones(register, findings);
+    }
+}
+
+fn overwritten_ones(register: &Updates<'_>, findings: &mut Findings) {
     let left: BTreeSet<Val> = register
         .finals
         .iter()
@@ -87,7 +95,12 @@ fn thin_air(register: &Updates<'_>, read: &Seen<'_>, value: Val) -> Anomaly {
     named(register, "unexpected", operations, message, &ADVICE_FALSE)
 }
 
-fn diverged(register: &Updates<'_>, findings: &mut Findings) {
+fn diverged(
+    register: &Updates<'_>,
+    number: usize,
+    all: &Causality<'_, '_>,
+    findings: &mut Findings,
+) {
     let mut states: BTreeMap<BTreeSet<Val>, &Seen<'_>> = BTreeMap::new();
     for read in &register.finals {
         let state = read.values.iter().copied().collect();
@@ -104,7 +117,7 @@ fn diverged(register: &Updates<'_>, findings: &mut Findings) {
         .iter()
         .find(|u| from.is_some_and(|f| u.op.end() >= f));
     let key = words::key(register.keyed.key);
-    if let Some(late) = late {
+    if let Some(late) = late.filter(|_| late::explains(register, number, all)) {
         findings.doubt(|| {
             let noun = words::noun(late.op);
             format!("replicas differ in {key}, and {noun} may have landed between the reads")

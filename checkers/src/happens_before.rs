@@ -13,7 +13,7 @@ use crate::intern::{ABSENT, Interner, Val};
 use crate::{Budget, Keyed, Prepared, Shape};
 use schism_history::{Op, Outcome};
 use serde_json::Value;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// An update that may have happened.
 #[derive(Debug, Clone, Copy)]
@@ -445,6 +445,30 @@ impl<'p, 'r> Causality<'p, 'r> {
             }
         }
         found
+    }
+
+    /// Whether one of these updates of a register may have seen a value of it, over whatever keys; where the steps are used up, it may.
+    pub(crate) fn may_have_seen(
+        &self,
+        register: usize,
+        value: Val,
+        updates: &BTreeSet<u64>,
+        steps: &mut usize,
+    ) -> bool {
+        let mut search = Search::new(self);
+        search.restart(Edges::All);
+        for update in self.registers[register].writers(value) {
+            search.follow(update.op, register, Some(value), None);
+        }
+        while let Some(n) = search.open.pop_front() {
+            let node = &self.nodes[n as usize];
+            if *steps == 0 || (node.register == register && updates.contains(&node.op.index())) {
+                return true;
+            }
+            *steps -= 1;
+            search.step(n);
+        }
+        false
     }
 
     /// The way from an update to the acknowledged one of its key that surely had seen it and ended first, without that update itself.

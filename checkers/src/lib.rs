@@ -37,6 +37,7 @@ mod findings;
 mod fixed;
 mod happens_before;
 mod intern;
+mod late;
 pub mod linearize;
 mod merging_counter;
 mod models;

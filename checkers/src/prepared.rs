@@ -92,6 +92,17 @@ impl<'h> Prepared<'h> {
         self
     }
 
+    /// The same, where only a part of the history is there and the whole tells what lives under a key.
+    #[must_use]
+    pub(crate) fn with_shapes_of(mut self, whole: &Prepared<'_>) -> Self {
+        for keyed in &mut self.keys {
+            if let Ok(at) = whole.keys.binary_search_by_key(&keyed.key, |k| k.key) {
+                keyed.shape = whole.keys[at].shape;
+            }
+        }
+        self
+    }
+
     /// The operation behind one on a register.
     pub(crate) fn op(&self, op: &RegisterOp) -> &Op<'h> {
         &self.ops[op.place as usize]
@@ -188,7 +199,7 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
         Shape::Set
     } else if all(&["read", "write"]) && lists && are_subkeys(ops, indexes) {
         Shape::Subkeys
-    } else if all(&["read", "write"]) && writes && only_lists() && returns_siblings(ops, indexes) {
+    } else if all(&["read", "write"]) && writes && lists && returns_siblings(ops, indexes) {
         Shape::Siblings
     } else if all(&["read", "write", "cas"]) && (writes || !(lists || accounts)) {
         Shape::Register
@@ -236,7 +247,8 @@ fn are_subkeys(ops: &[Op<'_>], indexes: &[usize]) -> bool {
     })
 }
 
-/// Whether reads return lists of what was written: where lists are written (carts), lists of lists.
+/// Whether reads return lists of what was written: where lists are written (carts), lists of lists. Some answer with the value alone where there is
+/// but one.
 fn returns_siblings(ops: &[Op<'_>], indexes: &[usize]) -> bool {
     let of = |f: &'static str| {
         indexes
@@ -250,7 +262,7 @@ fn returns_siblings(ops: &[Op<'_>], indexes: &[usize]) -> bool {
 }
 
 /// How many lists stand inside one another.
-fn depth(value: &Value) -> usize {
+pub(crate) fn depth(value: &Value) -> usize {
     value
         .as_array()
         .map_or(0, |list| 1 + list.iter().map(depth).max().unwrap_or(0))

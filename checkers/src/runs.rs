@@ -8,7 +8,7 @@
 
 use crate::fixed::FixedMap;
 use crate::{Keyed, Prepared, words};
-use schism_history::{Op, Outcome};
+use schism_history::{Op, Outcome, Time};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -415,6 +415,34 @@ impl<'p> Runs<'p> {
             .filter(|op| !op.precedes(insert));
         let perhaps = unclear.chain(perhaps).next();
         perhaps.map_or_else(|| Fate::Lost(finals.to_vec()), Fate::Perhaps)
+    }
+
+    /// A final read that has a run and one that lacks it, where no edit that had not ended by this time can have put it there or taken it away.
+    /// Only where all final reads are made of whole runs.
+    pub(crate) fn unexplained(&self, from: Time) -> Option<(usize, usize)> {
+        let odd = |r: &Reading<'_>| {
+            r.opaque
+                || r.stranger.is_some()
+                || !(r.partial.is_empty() && r.torn.is_empty() && r.twice.is_empty())
+        };
+        if self.unreadable.is_some() || self.finals.iter().any(|r| odd(&self.reads[*r])) {
+            return None;
+        }
+        let late = |op: &Op<'_>| op.end() >= from;
+        if self.unclear.iter().any(|op| late(op)) {
+            return None;
+        }
+        let deletes: Vec<&Delete<'_>> = self.deletes.iter().filter(|d| late(d.op)).collect();
+        let may_cover = |run: RunId, d: &Delete<'_>| {
+            d.covers.contains(&run) || (d.from != d.to && !self.is_outside(run, d))
+        };
+        (0..).zip(&self.all).find_map(|(run, insert)| {
+            let has = |r: &&usize| self.place(run, **r).is_some();
+            let with = self.finals.iter().find(has)?;
+            let without = self.finals.iter().find(|r| !has(r))?;
+            let excused = late(insert.op) || deletes.iter().any(|d| may_cover(run, d));
+            (!excused).then_some((*with, *without))
+        })
     }
 
     /// Whether some read shows a run before the first or behind the last one of what was deleted.

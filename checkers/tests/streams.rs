@@ -6,9 +6,9 @@ mod support;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use schism_checkers::stream::Fold;
+use schism_checkers::stream::{Fold, Survey};
 use schism_checkers::verdict::Decision;
-use schism_checkers::{Prepared, property};
+use schism_checkers::{Prepared, Shape, property};
 use schism_history::{History, Op, Step, Steps};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -170,5 +170,18 @@ fn what_is_remembered_does_not_grow_with_the_history() {
             long <= short && short > 0,
             "{name}: {short} bytes, then {long}"
         );
+    }
+}
+
+#[test]
+fn one_value_alone_is_a_sibling_also_in_the_sample() {
+    let text = "0: write x 1 @0..10\n3: read x 1 @12..15\n0: write x 2 @20..30\n1: write x 3 @20..30\n3: read x [2,3] @40..50\n\
+                3: write x 4 @60..70\n1: read x 4 @80..90 final\n";
+    let history = History::dsl(text).unwrap();
+    let survey = Survey::new(history.events.iter().cloned().map(Ok), u64::MAX).unwrap();
+    for history in [&history, &survey.sample] {
+        let prepared = Prepared::new(history);
+        let shapes: Vec<Shape> = prepared.keys.iter().map(|keyed| keyed.shape).collect();
+        assert_eq!(shapes, [Shape::Siblings]);
     }
 }

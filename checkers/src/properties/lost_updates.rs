@@ -110,13 +110,26 @@ pub(super) struct Check {
     acknowledged: u64,
     replaced: u64,
     lost: u64,
+    /// Of registers whose causality is told key by key: how many only a session that had seen them over other keys replaced.
+    over_other_keys: Option<u64>,
 }
 
 impl Check {
+    /// For registers whose causality is told key by key: who saw an update over other keys only may have replaced it, or not.
+    pub(super) fn key_by_key() -> Self {
+        Self {
+            over_other_keys: Some(0),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn result(mut self) -> PropertyResult {
         self.findings.detail("acknowledged", self.acknowledged);
         self.findings.detail("replaced", self.replaced);
         self.findings.detail("lost", self.lost);
+        if let Some(n) = self.over_other_keys {
+            self.findings.detail("replaced_over_other_keys", n);
+        }
         self.findings.result()
     }
 
@@ -169,6 +182,21 @@ impl Check {
 
     fn missing(&mut self, register: &Updates<'_>, update: &Update<'_>, replaced: Replaced<'_>) {
         let noun = || words::noun(update.op);
+        let own_key = || matches!(register.replaced(update), Replaced::Surely(_));
+        match (replaced, &mut self.over_other_keys) {
+            (Replaced::Surely(by), Some(n)) if !own_key() => {
+                *n += 1;
+                self.findings.doubt(|| {
+                    format!(
+                        "{} is not there in the end, and the session of {} had seen it over other keys only: replaced, where causality spans keys, or lost",
+                        noun(),
+                        words::noun(by)
+                    )
+                });
+                return;
+            }
+            _ => {}
+        }
         match replaced {
             Replaced::Surely(_) => self.replaced += 1,
             Replaced::Perhaps(by) => self.findings.doubt(|| {

@@ -3,7 +3,7 @@
 //! A register cannot tell a lost write from an overwritten one; these can: a set that only grows (Jepsen's `set` workload), lists that
 //! transactions append to ([`crate::transactions`]), and a register that nothing but compare-and-sets change (a chain: [`crate::chain`]). Lost:
 //! acknowledged, and absent from *every* final read that began after the acknowledgement. Absent from some is `convergence`, and counted here
-//! as stale. Counted apart: recovered (unknown outcome, and there). Also violations: an element that a read returns twice (in a list: more
+//! as stale; where no read is marked as final and the last one lacks it, that is `unknown`. Counted apart: recovered (unknown outcome, and there). Also violations: an element that a read returns twice (in a list: more
 //! often than it was appended), and one that was never added or was definitely refused. Linear in the elements of all final reads.
 
 use crate::finals::{Finals, final_reads};
@@ -87,7 +87,9 @@ const STAND_IN: &str = "no read is marked as final; those after the last acknowl
 fn sets(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts) {
     for keyed in history.keys_of(Shape::Set) {
         let name = words::key(keyed.key);
-        let reads = match final_reads(history, keyed) {
+        let finals = final_reads(history, keyed);
+        let marked = matches!(finals, Finals::Marked(_));
+        let reads = match finals {
             Finals::None(why) => {
                 findings.doubt(|| format!("{name}: {why}"));
                 continue;
@@ -99,6 +101,7 @@ fn sets(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts) {
             }
         };
         let mut key = Key::new(name, false);
+        key.marked = marked;
         let ops = keyed.ops.iter().map(|&i| &history.ops[i]);
         for op in ops.filter(|op| op.f() == "add") {
             key.add(op, op.argument());
@@ -183,7 +186,8 @@ fn lists(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts) {
         }
     }
     keys.retain(|key, _| !whole.contains(key));
-    for key in keys.values() {
+    for key in keys.values_mut() {
+        key.marked = marked;
         if key.reads.is_empty() {
             findings.doubt(|| format!("{}: no final read was answered", key.name));
         } else {
@@ -237,6 +241,8 @@ struct Element<'p> {
 struct Key<'p> {
     name: String,
     is_list: bool,
+    /// Whether the reads are marked as final, or only stand in for such.
+    marked: bool,
     reads: Vec<&'p Op<'p>>,
     values: Interner<'p>,
     elements: Vec<Element<'p>>,
@@ -247,6 +253,7 @@ impl<'p> Key<'p> {
         Self {
             name,
             is_list,
+            marked: true,
             reads: Vec::new(),
             values: Interner::new(),
             elements: Vec::new(),
@@ -336,8 +343,15 @@ impl<'p> Key<'p> {
         if absent == after.len() {
             counts.lost += 1;
             findings.violate(|| self.lost(value, add, &after));
-        } else if absent > 0 {
-            counts.stale += 1;
+            return;
+        }
+        counts.stale += u64::from(absent > 0);
+        let last = after.last().filter(|place| !self.marked && missing(place));
+        if let Some(last) = last {
+            findings.doubt(|| {
+                let (key, read) = (&self.name, words::noun_short(self.reads[*last]));
+                format!("no read is marked as final, and {read}, the last one, lacks {value} of {key} that others had: it is lost, or the read is stale")
+            });
         }
     }
 

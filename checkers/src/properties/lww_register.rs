@@ -47,8 +47,9 @@ impl Property for LwwRegister {
             return PropertyResult::unknown(NOT_RECOVERED);
         }
         let mut check = Check::default();
-        for register in &registers(history) {
-            final_values::judge(register, &mut check.findings);
+        let registers = registers(history);
+        final_values::judge(&registers, &mut check.findings);
+        for register in &registers {
             if let Some(why) = &register.strange {
                 check.findings.doubt(|| why.clone());
             } else if register.finals.is_empty() {

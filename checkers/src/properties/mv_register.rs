@@ -2,7 +2,8 @@
 //!
 //! Shapiro et al. 2011 (MV-Register), with what clients had seen as the causality ([`crate::happens_before`]): a client writes with what it read.
 //! In the end all replicas hold the same values; each was written; none that somebody had seen and overwritten is left; and no acknowledged one
-//! is missing that nobody had seen. A read returns a list of values, one value, or null. Only final reads say what is there in the end, after
+//! is missing that nobody had seen. Version vectors are kept key by key: one that is missing, and that somebody had seen over other keys only before
+//! writing this one, is `unknown` (`replaced_over_other_keys`), for a store whose causality spans keys may drop it by right. A read returns a list of values, one value, or null. Only final reads say what is there in the end, after
 //! recovery. Only checked when it is named: other registers may drop concurrent writes. O(n log n), and see `lost-updates` for several keys.
 
 use super::lost_updates::Check;
@@ -36,10 +37,8 @@ impl Property for MvRegister {
             return PropertyResult::unknown(super::lost_updates::NOT_RECOVERED);
         }
         let registers = registers(history);
-        let mut check = Check::default();
-        for register in &registers {
-            final_values::judge(register, &mut check.findings);
-        }
+        let mut check = Check::key_by_key();
+        final_values::judge(&registers, &mut check.findings);
         check.registers(&registers, |_| true, budget);
         check.result()
     }

@@ -3,7 +3,7 @@
 //! Jepsen's `set` and `set-full`, with removal where add wins ([`crate::add_wins`]). An element is known from the first acknowledgement of an
 //! add, or the first read before the final ones that has it. Lost: absent from *every* final read that began after its acknowledgement (or, where
 //! there is none, after it was seen); absent from some is for `convergence`. Without final reads the last ordinary read may be stale, so an element that it lacks is `unknown` (set-full calls
-//! it lost). Stable latency: from known to the last ordinary read that lacks it; lost latency: from known to the last one that has it.
+//! it lost), also where all reads after the last acknowledgement stand in for final ones and an earlier one of them has it. Stable latency: from known to the last ordinary read that lacks it; lost latency: from known to the last one that has it.
 //! Never read: known, and no read began after that. Also violations: an element twice in one read (a test of set-full that can
 //! never fire), one that nobody had begun to add, and one that is in every final read although each add of it was seen
 //! by a remove. Linear in the elements of all reads, but for elements that are added and removed many times.
@@ -186,6 +186,7 @@ impl<'p> Judge<'_, 'p> {
             .min_by_key(|op| op.end());
         let (Some(known), Some(since)) = (known, acknowledged.or(seen)) else {
             check.counts.recovered += u64::from(!self.element.seen_finally.is_empty());
+            self.gone_at_last(check);
             return;
         };
         check.findings.checked(1);
@@ -214,8 +215,23 @@ impl<'p> Judge<'_, 'p> {
                 check.lost_ms.push(ms(known.end(), last));
                 check.findings.violate(|| self.lost(since, &[], finals));
             }
-            _ => self.stable(known, check),
+            _ => {
+                self.gone_at_last(check);
+                self.stable(known, check);
+            }
         }
+    }
+
+    /// Reads that only stand in for final ones tell time: the last one lacks what was there before.
+    fn gone_at_last(&self, check: &mut Check) {
+        let Some(last) = self.set.gone_at_last(self.element) else {
+            return;
+        };
+        check.findings.doubt(|| {
+            let (value, key) = (self.value, words::key(self.keyed.key));
+            let read = words::noun_short(last);
+            format!("no read is marked as final, and {read}, the last one, lacks {value} of {key} that others had: it is lost, or the read is stale")
+        });
     }
 
     fn stable(&self, known: &Op<'_>, check: &mut Check) {
@@ -280,7 +296,10 @@ impl<'p> Judge<'_, 'p> {
                     let removes = &self.element.removes;
                     check.findings.violate(|| self.lost(add, removes, finals));
                 }
-                _ => check.counts.stable += 1,
+                _ => {
+                    self.gone_at_last(check);
+                    check.counts.stable += 1;
+                }
             },
             Fate::Gone(since, ops) => {
                 check.counts.removed += 1;

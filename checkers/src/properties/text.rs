@@ -196,10 +196,14 @@ impl Key<'_, '_> {
         let Some(other) = rest.iter().find(|r| reads[**r].text != reads[*first].text) else {
             return;
         };
-        let (one, other) = (&reads[*first], &reads[*other]);
+        let (mut one, mut other) = (&reads[*first], &reads[*other]);
         let mut changes = self.text.changes.iter();
         let key = words::key(self.text.keyed.key);
-        if let Some(late) = changes.find(|op| op.end() >= one.op.start()) {
+        let late = changes.find(|op| op.end() >= one.op.start());
+        let stays = late.and_then(|_| self.text.unexplained(one.op.start()));
+        if let Some((with, without)) = stays {
+            (one, other) = (&reads[with], &reads[without]);
+        } else if let Some(late) = late {
             findings.doubt(|| {
                 let noun = words::noun(late);
                 format!("replicas differ in {key}, and {noun} may have landed between the reads")

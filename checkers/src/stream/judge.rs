@@ -66,7 +66,7 @@ impl<'s> Collected<'s> {
                 return too_many(part);
             }
             let history = with_nemesis(gathered.events, &frame.survey.sample);
-            let result = check(&Prepared::new(&history));
+            let result = check(&Prepared::new(&history).with_shapes_of(frame.prepared));
             match part.sure {
                 Some(_) if result.verdict != Decision::Violated => {
                     PropertyResult::unknown(format!(

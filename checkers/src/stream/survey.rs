@@ -5,6 +5,7 @@
 
 use super::digest::{self, Digest};
 use crate::fixed::FixedMap;
+use crate::prepared;
 use schism_history::{Event, History, Key, Op, Outcome, Step, Steps, jsonl};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -128,8 +129,9 @@ fn kind(op: &Op<'_>) -> Digest {
         Value::Bool(_) => 1,
         Value::Number(_) => 2,
         Value::String(_) => 3,
-        Value::Array(_) => 4,
         Value::Object(_) => 5,
+        // 6 is no answer. Lists of lists are siblings that are lists.
+        Value::Array(_) => 6 + prepared::depth(value) as u64,
     };
     let error = completion.and_then(|c| c.error_kind()).unwrap_or_default();
     let error = digest::of_bytes(error.as_bytes());

@@ -209,8 +209,16 @@ fn of_element(element: &Value, ops: &[Op<'_>], reads: &[&Op<'_>]) -> Decision {
     let early = with
         .iter()
         .filter(|read| !finals.iter().any(|f| f.index() == read.index()));
+    // Reads that only stand in for final ones tell time: what was known when the last one began, and is not in it, is lost or that read stale.
+    let last = finals[finals.len() - 1];
+    let was_known = with.iter().any(|read| read.precedes(last)) || acknowledged.is_some();
+    let at_last = if !last.is_final() && was_known && !has(last, element) {
+        Decision::Unknown
+    } else {
+        Decision::Holds
+    };
     let Some(since) = acknowledged.or(early.map(|read| read.end()).min()) else {
-        return Decision::Holds;
+        return at_last;
     };
     let mut after = finals.iter().filter(|read| read.start() > since).peekable();
     if after.peek().is_none() {
@@ -225,8 +233,8 @@ fn of_element(element: &Value, ops: &[Op<'_>], reads: &[&Op<'_>]) -> Decision {
     match acknowledged {
         // What was never acknowledged is not surely lost if it is only missing in reads that stand in for final ones.
         None if gone && !finals[0].is_final() => Decision::Unknown,
-        None => violated_if(gone && !anywhere),
-        Some(_) => violated_if(gone),
+        None => worst([violated_if(gone && !anywhere), at_last]),
+        Some(_) => worst([violated_if(gone), at_last]),
     }
 }
 

@@ -414,7 +414,24 @@ impl<'o, 'h> Text<'o, 'h> {
         let first = finals.iter().map(|r| r.op.start()).min().unwrap();
         let late =
             |op: &Op<'_>| op.f() != "read" && op.outcome() != Outcome::Fail && op.end() >= first;
-        if ops.iter().any(late) {
+        let whole = |r: &&Read<'_, '_>| {
+            !r.opaque
+                && !r.stranger
+                && r.runs
+                    .iter()
+                    .all(|s| matches!(s, Stands::Absent | Stands::Whole(_)))
+        };
+        let clear =
+            !self.unreadable && finals.iter().all(whole) && !self.unclear.iter().any(|op| late(op));
+        let stays = |run: usize| {
+            let has = |r: &&Read<'_, '_>| Self::at(r, run).is_some();
+            let mut deletes = self.deletes.iter().filter(|d| late(d));
+            finals.iter().any(has)
+                && !finals.iter().all(has)
+                && !late(self.inserts[run])
+                && !deletes.any(|d| self.covers(d, run) || self.may_cover(d, run))
+        };
+        if ops.iter().any(late) && !(clear && (0..self.inserts.len()).any(stays)) {
             Decision::Unknown
         } else {
             Decision::Violated
