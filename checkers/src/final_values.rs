@@ -8,7 +8,7 @@ use crate::findings::{Advice, Findings, anomaly};
 use crate::happens_before::{Causality, Replaced, Seen, Update, Updates};
 use crate::intern::Val;
 use crate::verdict::Anomaly;
-use crate::words;
+use crate::{Budget, words};
 use schism_history::Op;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,11 @@ const ADVICE_FALSE: Advice = Advice {
 };
 
 /// Judges one register that has final reads.
-pub(crate) fn judge(register: &Updates<'_>, findings: &mut Findings) {
+pub(crate) fn judge(register: &Updates<'_>, findings: &mut Findings, budget: &Budget<'_>) {
+    let late = || format!("at the final reads of {}", words::key(register.keyed.key));
+    if findings.out_of_time(budget, late) {
+        return;
+    }
     unexpected(register, findings);
     diverged(register, findings);
     let left: BTreeSet<Val> = register
@@ -37,6 +41,9 @@ pub(crate) fn judge(register: &Updates<'_>, findings: &mut Findings) {
         .collect();
     let causality = Causality::new(std::slice::from_ref(register));
     for value in left {
+        if findings.out_of_time(budget, late) {
+            return;
+        }
         overwritten(register, &causality, value, findings);
     }
 }

@@ -33,10 +33,13 @@ impl Property for Convergence {
         history.ops.iter().any(|op| is_final_read(op))
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
         let recovered = history.recovered();
-        for keyed in &history.keys {
+        for (done, keyed) in history.keys.iter().enumerate() {
+            if findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
             let finals: Vec<&Op<'_>> = keyed
                 .ops
                 .iter()
@@ -57,7 +60,12 @@ impl Property for Convergence {
             if !recovered {
                 continue;
             }
-            let groups = by_state(is_set(history, keyed), &read);
+            let groups = by_state(is_set(history, keyed), &read, budget);
+            if findings.out_of_time(budget, || {
+                format!("in the final reads of {}", words::key(keyed.key))
+            }) {
+                break;
+            }
             if groups.len() < 2 {
                 continue;
             }
@@ -87,9 +95,10 @@ type State = Vec<String>;
 /// Replicas by what they hold.
 type Groups<'p> = BTreeMap<State, Vec<&'p Op<'p>>>;
 
-fn by_state<'p>(unordered: bool, reads: &[&'p Op<'p>]) -> Groups<'p> {
+/// Not of all where the time is up.
+fn by_state<'p>(unordered: bool, reads: &[&'p Op<'p>], budget: &Budget<'_>) -> Groups<'p> {
     let mut groups: Groups<'p> = BTreeMap::new();
-    for op in reads {
+    for op in reads.iter().take_while(|_| !budget.is_exhausted()) {
         let mut state: State = match op.result() {
             Some(Value::Array(elements)) if unordered => {
                 elements.iter().map(Value::to_string).collect()

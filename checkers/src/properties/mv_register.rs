@@ -35,10 +35,10 @@ impl Property for MvRegister {
         if !history.recovered() {
             return PropertyResult::unknown(super::lost_updates::NOT_RECOVERED);
         }
-        let registers = registers(history);
         let mut check = Check::default();
+        let registers = registers(history, &mut check.findings, budget);
         for register in &registers {
-            final_values::judge(register, &mut check.findings);
+            final_values::judge(register, &mut check.findings, budget);
         }
         check.registers(&registers, |_| true, budget);
         check.result()
