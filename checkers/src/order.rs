@@ -137,6 +137,9 @@ impl Guarantee {
                 let why = || no_order(history, keyed, &register, &cycle);
                 findings.doubt(|| format!("{}: either writes took effect in another order than this, or a session read an older version than before", why()));
             }
+            if findings.out_of_time(budget, || in_search(keyed)) {
+                return;
+            }
         }
     }
 
