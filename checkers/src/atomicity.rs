@@ -8,6 +8,8 @@
 //! It is *delta-atomic* if it is atomic once every read may have begun delta earlier (Golab, Li and Shah 2011): two clusters that must both come first
 //! are reconciled as soon as the reads of one begin by the finish of the other, so delta is the most that any such pair needs.
 
+use crate::Budget;
+use crate::budget::STEPS;
 use crate::register::{ABSENT, Action, RegisterOp};
 use schism_history::Time;
 
@@ -58,16 +60,16 @@ struct Register {
 }
 
 /// Measures a register that starts absent; `ops` are sorted by start. None where values are not unique, where there are compare-and-sets, or where
-/// a read ended before its value was written: then no k and no delta is enough, or nobody knows.
-pub(crate) fn distance(ops: &[RegisterOp], values: usize) -> Option<Distance> {
+/// a read ended before its value was written: then no k and no delta is enough, or nobody knows; nor when the time is up.
+pub(crate) fn distance(ops: &[RegisterOp], values: usize, budget: &Budget<'_>) -> Option<Distance> {
     let register = Register::new(ops, values)?;
-    let delta_ns = register.delta();
+    let delta_ns = register.delta(budget)?;
     let k = if delta_ns == 0 && !register.conflicts(0) {
         (1, 1)
-    } else if TwoAtomic::new(&register).holds() {
+    } else if TwoAtomic::new(&register).holds(budget)? {
         (2, 2)
     } else {
-        (register.most_between().max(3), register.by_finish())
+        (register.most_between(budget)?.max(3), register.by_finish())
     };
     Some(Distance { k, delta_ns })
 }
@@ -124,7 +126,7 @@ impl Register {
     }
 
     /// The least delta, by bisection over those versions alone that conflict at all: fewer than all of them, as a rule.
-    fn delta(&self) -> u64 {
+    fn delta(&self, budget: &Budget<'_>) -> Option<u64> {
         let conflicting = Self {
             versions: self.conflicting(),
             reads: Vec::new(),
@@ -132,9 +134,12 @@ impl Register {
         let latest = conflicting.versions.iter().map(|v| v.last_read).max();
         let (mut too_little, mut enough) = (0, latest.unwrap_or(0));
         if !conflicting.conflicts(0) {
-            return 0;
+            return Some(0);
         }
         while enough - too_little > 1 {
+            if budget.is_exhausted() {
+                return None;
+            }
             let middle = u64::midpoint(too_little, enough);
             if conflicting.conflicts(middle) {
                 too_little = middle;
@@ -142,7 +147,7 @@ impl Register {
                 enough = middle;
             }
         }
-        enough
+        Some(enough)
     }
 
     /// Whether two versions must each come before the other, if reads may have begun so much earlier.
@@ -187,7 +192,7 @@ impl Register {
     }
 
     /// One more than the most versions that lie wholly between the finish of a read's version and the read's start: no order has fewer.
-    fn most_between(&self) -> usize {
+    fn most_between(&self, budget: &Budget<'_>) -> Option<usize> {
         // Versions that finish before a moment, less those that had begun by an earlier one.
         let mut finishes: Vec<Edge> = self.versions.iter().map(|v| v.finish).collect();
         finishes.sort_unstable();
@@ -203,7 +208,14 @@ impl Register {
                 .count();
             finished.saturating_sub(begun - open)
         };
-        1 + self.reads.iter().map(between).max().unwrap_or(0)
+        let mut most = 0;
+        for (done, read) in self.reads.iter().enumerate() {
+            if done.is_multiple_of(STEPS) && budget.is_exhausted() {
+                return None;
+            }
+            most = most.max(between(read));
+        }
+        Some(1 + most)
     }
 
     /// What the order by finish costs. It is true to real time: reads go right behind the last version that they must follow, their own or the last
@@ -333,14 +345,14 @@ impl<'r> TwoAtomic<'r> {
         }
     }
 
-    fn holds(mut self) -> bool {
+    fn holds(mut self, budget: &Budget<'_>) -> Option<bool> {
         while self.by_start.last != END {
-            if !self.epoch() {
-                return false;
+            if !self.epoch(budget)? {
+                return Some(false);
             }
             self.taken.clear();
         }
-        true
+        Some(true)
     }
 
     /// The writes that precede no other one.
@@ -355,14 +367,17 @@ impl<'r> TwoAtomic<'r> {
         candidates
     }
 
-    fn epoch(&mut self) -> bool {
+    fn epoch(&mut self, budget: &Budget<'_>) -> Option<bool> {
         let mut candidates = self.candidates();
         let mut bound = 16;
         while !candidates.is_empty() {
             let mut longer = Vec::new();
             for candidate in candidates {
+                if budget.is_exhausted() {
+                    return None;
+                }
                 match self.run(candidate, bound) {
-                    Epoch::Complete => return true,
+                    Epoch::Complete => return Some(true),
                     Epoch::Fails => {}
                     Epoch::Longer => longer.push(candidate),
                 }
@@ -371,7 +386,7 @@ impl<'r> TwoAtomic<'r> {
             candidates = longer;
             bound *= 2;
         }
-        false
+        Some(false)
     }
 
     /// Places a write, and those that follow from it.
@@ -558,7 +573,7 @@ mod tests {
         for case in 0..cases {
             let ops = random(&mut ChaCha8Rng::seed_from_u64(case));
             let (k, delta) = (least_k(&ops), least_delta(&ops));
-            let Some(got) = distance(&ops, 16) else {
+            let Some(got) = distance(&ops, 16, &Budget::unlimited()) else {
                 assert_eq!(delta, None, "case {case}: {ops:#?}");
                 continue;
             };

@@ -2,10 +2,13 @@
 //!
 //! A checker that reaches the bound answers `unknown` and says how far it came; it never hangs and never passes.
 
+/// Short steps between two looks at the clock.
+pub(crate) const STEPS: usize = 64;
+
 /// The bound of one check.
 #[derive(Clone, Copy)]
 pub struct Budget<'a> {
-    /// Asked now and then (every few thousand steps): whether the time is up.
+    /// Asked now and then (each key, each list that was read, each [`STEPS`] of what is short): whether the time is up. Once it is, it stays so.
     pub exhausted: &'a (dyn Fn() -> bool + Sync),
     /// How much memory a search may use for what it remembers, in bytes.
     pub memory_bytes: u64,

@@ -68,7 +68,7 @@ impl<'a> Causality<'a> {
         causality.thin_air();
         match causality.in_order(&[]) {
             Some(order) => causality.judge(&order, budget),
-            None => causality.find_cycles(),
+            None => causality.find_cycles(budget),
         }
         causality
     }
@@ -140,15 +140,15 @@ impl<'a> Causality<'a> {
         Some(order)
     }
 
-    /// A short cycle of each knot.
-    fn find_cycles(&mut self) {
+    /// A short cycle of each knot, as far as the time lasts.
+    fn find_cycles(&mut self, budget: &Budget<'_>) {
         let mut edges: Vec<Vec<(usize, ())>> = vec![Vec::new(); self.plan.all.len()];
         for at in (0..edges.len()).filter(|at| self.plan.happened[*at]) {
             for cause in self.causes(at) {
                 edges[cause as usize].push((at, ()));
             }
         }
-        let cycles = cycles::cycles(&edges).into_iter();
+        let cycles = cycles::cycles(&edges, budget).into_iter();
         self.bad.extend(
             cycles.map(|steps| {
                 Bad::Cycle(steps.into_iter().map(|(from, _, ())| from as u32).collect())
@@ -160,6 +160,9 @@ impl<'a> Causality<'a> {
         });
         self.bad
             .extend(itself.map(|at| Bad::Cycle(vec![at as u32])));
+        if budget.is_exhausted() {
+            self.out_of = Some(("time", 0));
+        }
     }
 
     fn judge(&mut self, order: &[u32], budget: &Budget<'_>) {

@@ -9,7 +9,7 @@ use crate::findings::{Advice, Findings, anomaly};
 use crate::happens_before::{Holds, Seen, Update, Updates, holds};
 use crate::intern::{ABSENT, Val};
 use crate::verdict::Anomaly;
-use crate::{Keyed, Prepared, words};
+use crate::{Budget, Keyed, Prepared, words};
 use schism_history::Op;
 
 const ADVICE: Advice = Advice {
@@ -29,7 +29,11 @@ pub(crate) fn is_chain(history: &Prepared<'_>, keyed: &Keyed<'_>) -> bool {
 }
 
 /// Looks for forks and lost values. Returns how many were acknowledged and how many of them lost.
-pub(crate) fn check(register: &Updates<'_>, findings: &mut Findings) -> (u64, u64) {
+pub(crate) fn check(
+    register: &Updates<'_>,
+    findings: &mut Findings,
+    budget: &Budget<'_>,
+) -> (u64, u64) {
     let key = || words::key(register.keyed.key);
     if let Some(why) = &register.strange {
         findings.doubt(|| why.clone());
@@ -60,7 +64,14 @@ pub(crate) fn check(register: &Updates<'_>, findings: &mut Findings) -> (u64, u6
         return (0, 0);
     }
     let (mut acknowledged, mut lost) = (0, 0);
-    for update in register.all.iter().filter(|u| u.op.is_ok()) {
+    let all = register.all.len();
+    for (done, update) in register.all.iter().enumerate() {
+        if findings.out_of_time_after(budget, (done, all), || format!("updates of {}", key())) {
+            break;
+        }
+        if !update.op.is_ok() {
+            continue;
+        }
         acknowledged += 1;
         findings.checked(1);
         lost += u64::from(is_lost(register, update, findings));

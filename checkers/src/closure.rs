@@ -7,7 +7,7 @@
 use crate::findings::{Advice, Findings, anomaly};
 use crate::intern::{Interner, Val};
 use crate::verdict::Anomaly;
-use crate::{Keyed, Prepared, Shape, words};
+use crate::{Budget, Keyed, Prepared, Shape, words};
 use schism_history::{Op, Outcome};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,13 +43,28 @@ type Lack<'p> = (&'p Op<'p>, Known<'p>);
 
 impl Closure {
     /// Checks every growing set of the history.
-    pub(crate) fn check(&self, history: &Prepared<'_>, findings: &mut Findings) {
-        for keyed in history.keys_of(Shape::Set) {
+    pub(crate) fn check(
+        &self,
+        history: &Prepared<'_>,
+        findings: &mut Findings,
+        budget: &Budget<'_>,
+    ) {
+        for (done, keyed) in history.keys_of(Shape::Set).enumerate() {
+            if findings.out_of_time_at(budget, done, keyed) {
+                return;
+            }
             let mut set = Growing::new(history, keyed);
-            self.learn(history, keyed, &mut set);
+            self.learn(history, keyed, &mut set, budget);
+            let all = reads(history, keyed).count();
             // By element, the last read that has it.
             let mut seen: Vec<usize> = vec![usize::MAX; set.values.len()];
-            for (place, read) in reads(history, keyed) {
+            for (done, (place, read)) in reads(history, keyed).enumerate() {
+                let key = || words::key(keyed.key);
+                if findings.out_of_time(budget, || {
+                    format!("after {done} of {all} reads of {}", key())
+                }) {
+                    return;
+                }
                 findings.checked(1);
                 let elements: Vec<Val> = list(read).map(|e| set.values.intern(e)).collect();
                 seen.resize(set.values.len(), usize::MAX);
@@ -64,11 +79,20 @@ impl Closure {
         }
     }
 
-    fn learn<'p>(&self, history: &'p Prepared<'_>, keyed: &Keyed<'_>, set: &mut Growing<'p>) {
+    fn learn<'p>(
+        &self,
+        history: &'p Prepared<'_>,
+        keyed: &Keyed<'_>,
+        set: &mut Growing<'p>,
+        budget: &Budget<'_>,
+    ) {
         let mut ops: Vec<&Op<'_>> = keyed.ops.iter().map(|&i| &history.ops[i]).collect();
         ops.sort_by_key(|op| (op.end(), op.index()));
         let mut first: BTreeSet<(u64, Val)> = BTreeSet::new();
         for op in ops {
+            if budget.is_exhausted() {
+                return;
+            }
             let Some(session) = op.session() else {
                 continue;
             };

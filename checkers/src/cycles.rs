@@ -1,5 +1,6 @@
 //! Cycles in a graph: what contradicts itself, and a short proof of it.
 
+use crate::Budget;
 use std::collections::{BTreeMap, VecDeque};
 
 /// An edge of a cycle: from, to, and what it stands for.
@@ -56,8 +57,8 @@ pub(crate) fn components<E>(edges: &[Vec<(usize, E)>]) -> Vec<Vec<usize>> {
 }
 
 /// A shortest cycle of each component that has one. Each start costs a search, which ends where it could find no shorter one: a few
-/// are enough to find a short one.
-pub(crate) fn cycles<E: Copy>(edges: &[Vec<(usize, E)>]) -> Vec<Vec<Step<E>>> {
+/// are enough to find a short one. When the time is up, no more of them.
+pub(crate) fn cycles<E: Copy>(edges: &[Vec<(usize, E)>], budget: &Budget<'_>) -> Vec<Vec<Step<E>>> {
     const TRIED: usize = 64;
     let components = components(edges);
     let mut home = vec![0; edges.len()];
@@ -70,12 +71,18 @@ pub(crate) fn cycles<E: Copy>(edges: &[Vec<(usize, E)>]) -> Vec<Vec<Step<E>>> {
     for component in components.iter().filter(|component| component.len() > 1) {
         let mut best: Vec<Step<E>> = Vec::new();
         for start in component.iter().take(TRIED) {
+            if budget.is_exhausted() {
+                break;
+            }
             let bound = if best.is_empty() {
                 usize::MAX
             } else {
                 best.len()
             };
             best = shortest(edges, &home, *start, bound).unwrap_or(best);
+        }
+        if best.is_empty() {
+            break;
         }
         found.push(best);
     }

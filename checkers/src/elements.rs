@@ -1,8 +1,9 @@
 //! A set, element by element: who may have added and removed it, and which reads have it.
 
 use crate::finals::{Finals, final_reads};
+use crate::findings::Findings;
 use crate::intern::{Interner, Val};
-use crate::{Keyed, Prepared};
+use crate::{Budget, Keyed, Prepared, words};
 use schism_history::{Op, Outcome, Time};
 use serde_json::Value;
 
@@ -45,7 +46,13 @@ pub(crate) struct Elements<'p> {
 }
 
 impl<'p> Elements<'p> {
-    pub(crate) fn new(history: &'p Prepared<'_>, keyed: &Keyed<'_>) -> Self {
+    /// Not all of it where the time is up, which the findings say: then nothing can be concluded from it.
+    pub(crate) fn new(
+        history: &'p Prepared<'_>,
+        keyed: &Keyed<'_>,
+        findings: &mut Findings,
+        budget: &Budget<'_>,
+    ) -> Self {
         let finals = final_reads(history, keyed);
         let marked = !matches!(finals, Finals::Last(_));
         let ops = || keyed.ops.iter().map(|&i| &history.ops[i]);
@@ -62,10 +69,23 @@ impl<'p> Elements<'p> {
         for op in ops().filter(|op| op.f() != "read") {
             set.change(op);
         }
+        let finals = set.finals.clone().unwrap_or_default();
+        let all = set.reads.len() + finals.len();
+        let mut late = |done: usize| {
+            findings.out_of_time(budget, || {
+                format!("after {done} of {all} reads of {}", words::key(keyed.key))
+            })
+        };
         for (place, read) in set.reads.clone().into_iter().enumerate() {
+            if late(place) {
+                return set;
+            }
             set.scan(read, place as u32, false);
         }
-        for (place, read) in set.finals.clone().into_iter().flatten().enumerate() {
+        for (place, read) in finals.into_iter().enumerate() {
+            if late(set.reads.len() + place) {
+                return set;
+            }
             set.scan(read, place as u32, true);
         }
         set

@@ -9,7 +9,7 @@ use crate::happens_before::{Causality, Replaced, Seen, Update, Updates};
 use crate::intern::Val;
 use crate::late;
 use crate::verdict::Anomaly;
-use crate::words;
+use crate::{Budget, words};
 use schism_history::Op;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,16 +27,24 @@ const ADVICE_FALSE: Advice = Advice {
 };
 
 /// Judges all registers.
-pub(crate) fn judge(registers: &[Updates<'_>], findings: &mut Findings) {
+pub(crate) fn judge(registers: &[Updates<'_>], findings: &mut Findings, budget: &Budget<'_>) {
     let all = Causality::new(registers);
     for (number, register) in registers.iter().enumerate() {
+        if findings.out_of_time(budget, || at(register)) {
+            return;
+        }
         unexpected(register, findings);
         diverged(register, number, &all, findings);
-        overwritten_ones(register, findings);
+        overwritten_ones(register, findings, budget);
     }
 }
 
-fn overwritten_ones(register: &Updates<'_>, findings: &mut Findings) {
+/// Where the time was up.
+fn at(register: &Updates<'_>) -> String {
+    format!("at the final reads of {}", words::key(register.keyed.key))
+}
+
+fn overwritten_ones(register: &Updates<'_>, findings: &mut Findings, budget: &Budget<'_>) {
     let left: BTreeSet<Val> = register
         .finals
         .iter()
@@ -45,6 +53,9 @@ fn overwritten_ones(register: &Updates<'_>, findings: &mut Findings) {
         .collect();
     let causality = Causality::new(std::slice::from_ref(register));
     for value in left {
+        if findings.out_of_time(budget, || at(register)) {
+            return;
+        }
         overwritten(register, &causality, value, findings);
     }
 }

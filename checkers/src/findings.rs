@@ -1,6 +1,8 @@
 //! What a property gathers while it looks: anomalies, what it could not decide, and figures; then its result.
 
+use crate::budget::STEPS;
 use crate::verdict::{ANOMALIES_LISTED, Anomaly, Decision, PropertyResult};
+use crate::{Budget, Keyed, words};
 use serde_json::{Map, Value};
 
 /// Anomalies, doubts and figures on the way to a [`PropertyResult`].
@@ -11,6 +13,8 @@ pub(crate) struct Findings {
     checked: u64,
     doubts: Vec<String>,
     doubted: usize,
+    /// How far it came when the time was up.
+    late: Option<String>,
     notes: Vec<String>,
     details: Map<String, Value>,
 }
@@ -49,6 +53,45 @@ impl Findings {
         }
     }
 
+    /// Whether the time is up. Then it is a doubt, once, that says how far it came.
+    pub(crate) fn out_of_time(
+        &mut self,
+        budget: &Budget<'_>,
+        how_far: impl FnOnce() -> String,
+    ) -> bool {
+        if self.late.is_none() && budget.is_exhausted() {
+            self.late = Some(format!("ran out of time {}", how_far()));
+        }
+        self.late.is_some()
+    }
+
+    /// The same before a key is looked at, after so many others.
+    pub(crate) fn out_of_time_at(
+        &mut self,
+        budget: &Budget<'_>,
+        done: usize,
+        keyed: &Keyed<'_>,
+    ) -> bool {
+        self.out_of_time(budget, || {
+            let key = words::key(keyed.key);
+            format!("after {}, before {key}", words::plural(done, "key"))
+        })
+    }
+
+    /// The same for one of many short steps: only some of them ask.
+    pub(crate) fn out_of_time_after(
+        &mut self,
+        budget: &Budget<'_>,
+        (done, all): (usize, usize),
+        what: impl FnOnce() -> String,
+    ) -> bool {
+        if done.is_multiple_of(STEPS) {
+            self.out_of_time(budget, || format!("after {done} of {all} {}", what()))
+        } else {
+            self.late.is_some()
+        }
+    }
+
     /// Something worth saying that decides nothing.
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
@@ -61,7 +104,8 @@ impl Findings {
 
     /// Violated if there is an anomaly, else unknown if there is a doubt, else holds.
     pub(crate) fn result(self) -> PropertyResult {
-        let verdict = match (self.count, self.doubted) {
+        let doubted = self.doubted + usize::from(self.late.is_some());
+        let verdict = match (self.count, doubted) {
             (1.., _) => Decision::Violated,
             (0, 1..) => Decision::Unknown,
             (0, 0) => Decision::Holds,
@@ -70,6 +114,7 @@ impl Findings {
         if self.doubted > why.len() {
             why.push(format!("and {} more like these", self.doubted - why.len()));
         }
+        why.splice(0..0, self.late);
         why.extend(self.notes);
         PropertyResult {
             verdict,

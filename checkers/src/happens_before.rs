@@ -9,6 +9,7 @@
 //! Several values in one answer (a multi-value register's siblings): a read that returns a list, where no list was ever written. Where lists are
 //! written, they are carts: see [`crate::carts`].
 
+use crate::findings::Findings;
 use crate::intern::{ABSENT, Interner, Val};
 use crate::{Budget, Keyed, Prepared, Shape};
 use schism_history::{Op, Outcome};
@@ -633,10 +634,16 @@ impl<'c, 'p, 'r> Search<'c, 'p, 'r> {
     }
 }
 
-/// All registers of a history.
-pub(crate) fn registers<'p>(history: &'p Prepared<'p>) -> Vec<Updates<'p>> {
+/// All registers of a history; not all of them where the time is up, which the findings say: then nothing can be concluded of several.
+pub(crate) fn registers<'p>(
+    history: &'p Prepared<'p>,
+    findings: &mut Findings,
+    budget: &Budget<'_>,
+) -> Vec<Updates<'p>> {
     let keys = history.keys.iter();
     keys.filter(|k| matches!(k.shape, Shape::Register | Shape::Siblings))
+        .enumerate()
+        .map_while(|(done, keyed)| (!findings.out_of_time_at(budget, done, keyed)).then_some(keyed))
         .map(|keyed| Updates::new(history, keyed))
         .collect()
 }

@@ -86,7 +86,8 @@ pub trait Property: Sync {
     /// Whether the history has the operations that it is about.
     fn fits(&self, history: &Prepared<'_>) -> bool;
 
-    /// Decides it.
+    /// Decides it. When the budget is used up it is `unknown`, and what was found by then stays a violation; only `meaningful` and `stats`
+    /// do not ask, being one pass over the operations.
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult;
 
     /// Whether it is checked though nobody named it, where it fits only a part of what it may be asked about.

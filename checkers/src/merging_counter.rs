@@ -31,7 +31,10 @@ pub(crate) fn check(
 ) -> PropertyResult {
     let mut findings = Findings::new();
     let mut moved_back = 0_u64;
-    for keyed in history.keys_of(Shape::Counter) {
+    for (done, keyed) in history.keys_of(Shape::Counter).enumerate() {
+        if findings.out_of_time_at(budget, done, keyed) {
+            break;
+        }
         let counts = Counts::new(history, keyed, &mut findings);
         let down = counts.adds.iter().find(|add| only_grows && add.by < 0);
         if let Some(add) = down {

@@ -14,7 +14,7 @@ use crate::findings::{Advice, Findings, anomaly};
 use crate::intern::{ABSENT, Val};
 use crate::register::{Action, Register, RegisterOp};
 use crate::verdict::Anomaly;
-use crate::{Keyed, Prepared, Shape, words};
+use crate::{Budget, Keyed, Prepared, Shape, words};
 use schism_history::Time;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -57,13 +57,21 @@ struct Session {
 
 impl Guarantee {
     /// Checks every register of the history.
-    pub(crate) fn check(&self, history: &Prepared<'_>, findings: &mut Findings) {
-        for keyed in history.keys_of(Shape::Register) {
+    pub(crate) fn check(
+        &self,
+        history: &Prepared<'_>,
+        findings: &mut Findings,
+        budget: &Budget<'_>,
+    ) {
+        for (done, keyed) in history.keys_of(Shape::Register).enumerate() {
+            if findings.out_of_time_at(budget, done, keyed) {
+                return;
+            }
             let register = Register::new(history, keyed);
             if let Some(why) = &register.strange {
                 findings.doubt(|| why.clone());
             }
-            self.check_key(history, keyed, &register, findings);
+            self.check_key(history, keyed, &register, findings, budget);
         }
     }
 
@@ -73,6 +81,7 @@ impl Guarantee {
         keyed: &Keyed<'_>,
         register: &Register<'_>,
         findings: &mut Findings,
+        budget: &Budget<'_>,
     ) {
         let sessions = self.sessions(history, register);
         findings.checked(sessions.iter().map(|s| s.later.len()).sum());
@@ -90,19 +99,29 @@ impl Guarantee {
             return;
         }
         let writes = only_writer(history, register).unwrap_or_default();
-        for cycle in graph(register, &sessions, &writes).cycles() {
+        for cycle in graph(register, &sessions, &writes).cycles(budget) {
             findings.violate(|| self.contradiction(history, keyed, register, &cycle));
         }
+        findings.out_of_time(budget, || in_search(keyed));
     }
 
     /// Doubts where an order fits what sessions read in turn (`reads`), and none fits that and this guarantee. One of both is violated, and
     /// nobody can tell which: a session that went back may have asked a replica that lags.
-    pub(crate) fn beside(&self, reads: &Self, history: &Prepared<'_>, findings: &mut Findings) {
+    pub(crate) fn beside(
+        &self,
+        reads: &Self,
+        history: &Prepared<'_>,
+        findings: &mut Findings,
+        budget: &Budget<'_>,
+    ) {
         for keyed in history.keys_of(Shape::Register) {
+            if findings.out_of_time(budget, || in_search(keyed)) {
+                return;
+            }
             let register = Register::new(history, keyed);
             let mut sessions = reads.sessions(history, &register);
             if ambiguous(&register, &sessions).is_some()
-                || !graph(&register, &sessions, &[]).cycles().is_empty()
+                || !graph(&register, &sessions, &[]).cycles(budget).is_empty()
             {
                 continue;
             }
@@ -110,9 +129,16 @@ impl Guarantee {
             if ambiguous(&register, &sessions).is_some() {
                 continue;
             }
-            for cycle in graph(&register, &sessions, &[]).cycles() {
+            // The first search may have been cut off, and then its answer is none.
+            if findings.out_of_time(budget, || in_search(keyed)) {
+                return;
+            }
+            for cycle in graph(&register, &sessions, &[]).cycles(budget) {
                 let why = || no_order(history, keyed, &register, &cycle);
                 findings.doubt(|| format!("{}: either writes took effect in another order than this, or a session read an older version than before", why()));
+            }
+            if findings.out_of_time(budget, || in_search(keyed)) {
+                return;
             }
         }
     }
@@ -207,6 +233,11 @@ impl Guarantee {
             .collect();
         anomaly(self.name, operations, message, self.advice).with("key", words::key(keyed.key))
     }
+}
+
+fn in_search(keyed: &Keyed<'_>) -> String {
+    let key = words::key(keyed.key);
+    format!("in the search for contradictions between what sessions saw of {key}")
 }
 
 /// Why no order of the versions fits, reason by reason.
@@ -399,26 +430,27 @@ impl Graph {
         }
     }
 
-    /// A shortest cycle of each strongly connected component that holds more than one version.
-    fn cycles(&self) -> Vec<Vec<Step>> {
+    /// A shortest cycle of each strongly connected component that holds more than one version; when the time is up, no more of them.
+    fn cycles(&self, budget: &Budget<'_>) -> Vec<Vec<Step>> {
         let versions = components(&self.edges).into_iter().map(|mut component| {
             component.retain(|node| *node < self.values);
             component
         });
         versions
             .filter(|versions| versions.len() > 1)
-            .map(|versions| self.shortest(&versions))
+            .map_while(|versions| self.shortest(&versions, budget))
             .collect()
     }
 
     /// The shortest cycle through one of the component's versions. Each costs a search: a few are enough to find a short one.
-    fn shortest(&self, versions: &[usize]) -> Vec<Step> {
+    fn shortest(&self, versions: &[usize], budget: &Budget<'_>) -> Option<Vec<Step>> {
         const TRIED: usize = 64;
         let cycles = versions
             .iter()
             .take(TRIED)
+            .take_while(|_| !budget.is_exhausted())
             .filter_map(|start| self.around(*start));
-        cycles.min_by_key(Vec::len).unwrap_or_default()
+        cycles.min_by_key(Vec::len)
     }
 
     /// The shortest way from a version over another one back to it: breadth first over nodes, and whether another version was met.

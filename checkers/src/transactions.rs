@@ -3,10 +3,9 @@
 //! Micro-operations are Elle's: `["r", k, v]`, `["w", k, v]`, `["append", k, v]`. A read after an own write of the same key says nothing of
 //! others; after own appends the list without these does. Reads of a transaction without an answer are not known, its writes may have happened.
 
-use crate::Prepared;
-use crate::Shape;
+use crate::budget::STEPS;
 use crate::intern::{Interner, Val};
-use crate::words;
+use crate::{Budget, Prepared, Shape, words};
 use schism_history::{Op, Outcome};
 use serde_json::Value;
 
@@ -53,7 +52,8 @@ pub(crate) struct Transactions<'p> {
 }
 
 impl<'p> Transactions<'p> {
-    pub(crate) fn new(history: &'p Prepared<'_>) -> Self {
+    /// Those up to the moment at which the time is up: then nothing can be concluded from them.
+    pub(crate) fn new(history: &'p Prepared<'_>, budget: &Budget<'_>) -> Self {
         let mut transactions = Self {
             all: Vec::new(),
             keys: Interner::new(),
@@ -65,7 +65,11 @@ impl<'p> Transactions<'p> {
             .map(|&i| &history.ops[i])
             .collect();
         ops.sort_by_key(|op| op.index());
-        for op in ops.into_iter().filter(|op| op.outcome() != Outcome::Fail) {
+        let ops = ops.into_iter().filter(|op| op.outcome() != Outcome::Fail);
+        for (done, op) in ops.enumerate() {
+            if done.is_multiple_of(STEPS) && budget.is_exhausted() {
+                break;
+            }
             let Some(txn) = transactions.parse(op) else {
                 let why = || {
                     format!(

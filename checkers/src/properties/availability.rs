@@ -38,22 +38,25 @@ impl Property for Availability {
         declared(history).is_some()
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
         let Some(declared) = declared(history) else {
             return PropertyResult::unknown("nothing is declared");
         };
         let load = Load::new(history);
         findings.checked(load.attempts.len());
+        if findings.out_of_time(budget, || "before the attempts were counted".to_owned()) {
+            return findings.result();
+        }
         if load.attempts.is_empty() {
             findings.doubt(|| "nothing was attempted".to_owned());
             return findings.result();
         }
         if let Some(share) = declared["share"].as_f64() {
-            load.share(history, share, &mut findings);
+            load.share(history, share, &mut findings, budget);
         }
         if let Some(ms) = declared["outage_ms"].as_f64() {
-            load.outages(ms, &mut findings);
+            load.outages(ms, &mut findings, budget);
         }
         if let Some(most) = declared["leader_changes"].as_u64() {
             load.leader_changes(most as usize, &mut findings);
@@ -91,14 +94,25 @@ impl<'p, 'h> Load<'p, 'h> {
         }
     }
 
-    fn share(&self, history: &Prepared<'_>, least: f64, findings: &mut Findings) {
-        let during =
-            |op: &&&Op<'_>| history.faults.is_empty() || history.phase(op) == Phase::During;
-        let (good, bad): (Vec<&Op<'_>>, Vec<&Op<'_>>) = self
-            .attempts
-            .iter()
-            .filter(during)
-            .partition(|op| succeeded(op));
+    fn share(
+        &self,
+        history: &Prepared<'_>,
+        least: f64,
+        findings: &mut Findings,
+        budget: &Budget<'_>,
+    ) {
+        let during = |op: &Op<'_>| history.faults.is_empty() || history.phase(op) == Phase::During;
+        let (mut good, mut bad): (Vec<&Op<'_>>, Vec<&Op<'_>>) = (Vec::new(), Vec::new());
+        for (done, op) in self.attempts.iter().enumerate() {
+            if findings.out_of_time_after(budget, (done, self.attempts.len()), || {
+                "attempts".to_owned()
+            }) {
+                return;
+            }
+            if during(op) {
+                if succeeded(op) { &mut good } else { &mut bad }.push(op);
+            }
+        }
         let all = good.len() + bad.len();
         if all == 0 {
             findings.doubt(|| "nothing was attempted while a fault was in force".to_owned());
@@ -127,13 +141,17 @@ impl<'p, 'h> Load<'p, 'h> {
     }
 
     /// Stretches from the first attempt after a success to the next success, or to the end of the load.
-    fn outages(&self, most_ms: f64, findings: &mut Findings) {
+    fn outages(&self, most_ms: f64, findings: &mut Findings, budget: &Budget<'_>) {
         let successes = self.attempts.iter().filter(|op| succeeded(op));
         let mut ends: Vec<Time> = successes.map(|op| op.end().min(self.to)).collect();
         ends.push(self.to);
         ends.sort_unstable();
         let (mut longest, mut last) = (0.0_f64, self.from);
-        for end in ends {
+        let all = ends.len();
+        for (done, end) in ends.into_iter().enumerate() {
+            if findings.out_of_time_after(budget, (done, all), || "successes".to_owned()) {
+                return;
+            }
             let from = self.attempts.partition_point(|op| op.start() < last);
             let before = self.attempts.partition_point(|op| op.start() < end);
             last = end;

@@ -41,10 +41,13 @@ impl Property for Bank {
         history.has(Shape::Bank)
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
-        for keyed in history.keys_of(Shape::Bank) {
-            check_key(history, keyed, &mut findings);
+        for (done, keyed) in history.keys_of(Shape::Bank).enumerate() {
+            if findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
+            check_key(history, keyed, &mut findings, budget);
         }
         findings.result()
     }
@@ -106,9 +109,19 @@ pub(crate) enum Negative<'p> {
     Unknown,
 }
 
-fn check_key<'p>(history: &'p Prepared<'_>, keyed: &Keyed<'_>, findings: &mut Findings) {
+fn check_key<'p>(
+    history: &'p Prepared<'_>,
+    keyed: &Keyed<'_>,
+    findings: &mut Findings,
+    budget: &Budget<'_>,
+) {
     let mut reads: Vec<Balances<'p>> = Vec::new();
-    for op in keyed.ops.iter().map(|&i| &history.ops[i]) {
+    let all = keyed.ops.len();
+    for (done, op) in keyed.ops.iter().map(|&i| &history.ops[i]).enumerate() {
+        let what = || format!("operations of {}", words::key(keyed.key));
+        if findings.out_of_time_after(budget, (done, all), what) {
+            return;
+        }
         if op.f() == "read" && op.is_ok() {
             match Balances::new(op) {
                 Ok(balances) => reads.push(balances),
@@ -127,7 +140,11 @@ fn check_key<'p>(history: &'p Prepared<'_>, keyed: &Keyed<'_>, findings: &mut Fi
         findings.doubt(|| "there is one read, and nothing to compare its total with".to_owned());
     }
     let negative = negative(history, keyed);
-    for read in &reads {
+    for (done, read) in reads.iter().enumerate() {
+        let what = || format!("reads of {}", words::key(keyed.key));
+        if findings.out_of_time_after(budget, (done, reads.len()), what) {
+            return;
+        }
         if let Some(anomaly) = wrong(&expected, read).or_else(|| overdrawn(negative, read)) {
             findings.violate(|| anomaly);
         } else if let (Some((account, _)), Negative::Unknown) = (read.negative, negative) {

@@ -39,13 +39,15 @@ impl Property for CausalReverse {
         history.has(Shape::Set)
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
-        for keyed in history
-            .keys_of(Shape::Set)
-            .chain(history.keys_of(Shape::Siblings))
-        {
-            check_key(history, keyed, &mut findings);
+        let sets = history.keys_of(Shape::Set);
+        let keys = sets.chain(history.keys_of(Shape::Siblings));
+        for (done, keyed) in keys.enumerate() {
+            if findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
+            check_key(history, keyed, &mut findings, budget);
         }
         findings.result()
     }
@@ -62,7 +64,12 @@ struct Element<'p> {
     seen: u32,
 }
 
-fn check_key(history: &Prepared<'_>, keyed: &Keyed<'_>, findings: &mut Findings) {
+fn check_key(
+    history: &Prepared<'_>,
+    keyed: &Keyed<'_>,
+    findings: &mut Findings,
+    budget: &Budget<'_>,
+) {
     let ops = || keyed.ops.iter().map(|&i| &history.ops[i]);
     let mut values = Interner::new();
     let mut elements: Vec<Element<'_>> = Vec::new();
@@ -84,9 +91,16 @@ fn check_key(history: &Prepared<'_>, keyed: &Keyed<'_>, findings: &mut Findings)
         .filter_map(|(number, element)| Some((number, element.acknowledged?)))
         .collect();
     acknowledged.sort_by_key(|(_, op)| (op.end(), op.index()));
-    let reads = ops().filter(|op| op.f() == "read" && !op.is_final());
-    let lists = reads.filter_map(|op| Some((op, op.result()?.as_array()?)));
-    for (turn, (read, list)) in (1..).zip(lists) {
+    let reads = || ops().filter(|op| op.f() == "read" && !op.is_final());
+    let lists = || reads().filter_map(|op| Some((op, op.result()?.as_array()?)));
+    let all = lists().count();
+    for (turn, (read, list)) in (1..).zip(lists()) {
+        let key = || words::key(keyed.key);
+        if findings.out_of_time(budget, || {
+            format!("after {} of {all} reads of {}", turn - 1, key())
+        }) {
+            return;
+        }
         findings.checked(1);
         let latest = see(&values, &mut elements, list, turn);
         let missing = acknowledged

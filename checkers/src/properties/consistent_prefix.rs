@@ -42,26 +42,35 @@ impl Property for ConsistentPrefix {
         if !history.has(Shape::Transactions) {
             return false;
         }
-        let txns = Transactions::new(history);
+        let txns = Transactions::new(history, &Budget::unlimited());
         let mut keys = Keys::new(&txns);
-        keys.observe(&txns);
-        let lists = keys.all.iter().any(|key| key.is_list);
-        lists || keys.all.iter().all(|key| key.is_ordered(&txns))
+        if keys.all.iter().any(|key| key.is_list) {
+            return true;
+        }
+        keys.observe(&txns, &Budget::unlimited());
+        keys.all.iter().all(|key| key.is_ordered(&txns))
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
-        let txns = Transactions::new(history);
+        let txns = Transactions::new(history, budget);
         if let Some(why) = &txns.strange {
             findings.doubt(|| why.clone());
         }
         findings.checked(txns.all.iter().filter(|txn| !txn.reads.is_empty()).count());
         let mut keys = Keys::new(&txns);
-        keys.observe(&txns);
-        let graph = Graph::new(&txns, &keys, &mut findings);
-        for cycle in cycles(&graph.edges) {
+        keys.observe(&txns, budget);
+        if findings.out_of_time(budget, || "before all transactions were read".to_owned()) {
+            return findings.result();
+        }
+        // Each edge stands for itself: a cycle of some of them is one.
+        let graph = Graph::new(&txns, &keys, &mut findings, budget);
+        for cycle in cycles(&graph.edges, budget) {
             findings.violate(|| said(&txns, &graph, &cycle));
         }
+        findings.out_of_time(budget, || {
+            "in the search for contradictions between what transactions saw".to_owned()
+        });
         findings.result()
     }
 }
@@ -131,9 +140,12 @@ impl<'p> Keys<'p> {
         keys
     }
 
-    /// Finds out which writes of unknown outcome happened, and forgets the others.
-    fn observe(&mut self, txns: &Transactions<'p>) {
+    /// Finds out which writes of unknown outcome happened, and forgets the others; not of all where the time is up.
+    fn observe(&mut self, txns: &Transactions<'p>, budget: &Budget<'_>) {
         for read in txns.all.iter().flat_map(|txn| &txn.reads) {
+            if budget.is_exhausted() {
+                return;
+            }
             let is_list = self.all[read.key as usize].is_list;
             let seen = if is_list {
                 read.list()
@@ -183,7 +195,12 @@ struct Graph {
 }
 
 impl Graph {
-    fn new<'p>(txns: &Transactions<'p>, keys: &Keys<'p>, findings: &mut Findings) -> Self {
+    fn new<'p>(
+        txns: &Transactions<'p>,
+        keys: &Keys<'p>,
+        findings: &mut Findings,
+        budget: &Budget<'_>,
+    ) -> Self {
         let transactions = txns.all.len();
         let mut graph = Self {
             edges: vec![Vec::new(); 2 * transactions + keys.all.len()],
@@ -194,10 +211,14 @@ impl Graph {
         }
         graph.sessions(txns, keys);
         for number in 0..keys.all.len() as Val {
+            let late = || format!("after {number} of {} keys", keys.all.len());
+            if findings.out_of_time(budget, late) {
+                break;
+            }
             if keys.all[number as usize].is_list {
-                graph.list(txns, keys, number, findings);
+                graph.list(txns, keys, number, findings, budget);
             } else {
-                graph.register(txns, keys, number, findings);
+                graph.register(txns, keys, number, findings, budget);
             }
         }
         graph
@@ -242,6 +263,7 @@ impl Graph {
         keys: &Keys<'_>,
         number: Val,
         findings: &mut Findings,
+        budget: &Budget<'_>,
     ) {
         let key = &keys.all[number as usize];
         if key.reads.is_empty() {
@@ -263,7 +285,11 @@ impl Graph {
             self.edges[helper].push((Self::writes(*txn), Edge::From));
         }
         let writes: Vec<usize> = key.writes.iter().map(|(txn, _)| *txn).collect();
-        for (txn, read) in &key.reads {
+        for (done, (txn, read)) in key.reads.iter().enumerate() {
+            let what = || format!("reads of {}", txns.key(number));
+            if findings.out_of_time_after(budget, (done, key.reads.len()), what) {
+                return;
+            }
             let node = Self::reads(*txn);
             let value = keys.values.known(read.value);
             if value == Some(ABSENT) {
@@ -305,6 +331,7 @@ impl Graph {
         keys: &Keys<'_>,
         number: Val,
         findings: &mut Findings,
+        budget: &Budget<'_>,
     ) {
         let key = &keys.all[number as usize];
         let Some((shows, longest)) = key.reads.iter().max_by_key(|(_, read)| read.list().len())
@@ -313,7 +340,17 @@ impl Graph {
         };
         let (shows, longest) = (*shows, longest.list());
         let mut agree = true;
-        for (txn, read) in &key.reads {
+        for (done, (txn, read)) in key.reads.iter().enumerate() {
+            let late = || {
+                format!(
+                    "after {done} of {} reads of {}",
+                    key.reads.len(),
+                    txns.key(number)
+                )
+            };
+            if findings.out_of_time(budget, late) {
+                return;
+            }
             if !longest.starts_with(read.list()) {
                 agree = false;
                 findings.violate(|| incompatible(txns, number, *txn, shows));

@@ -38,11 +38,14 @@ impl Property for Convergence {
         history.ops.iter().any(|op| is_final_read(op))
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
         let recovered = history.recovered();
         let mut siblings: Vec<(&Keyed<'_>, Kind, Groups<'_>)> = Vec::new();
-        for keyed in &history.keys {
+        for (done, keyed) in history.keys.iter().enumerate() {
+            if findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
             let finals: Vec<&Op<'_>> = keyed
                 .ops
                 .iter()
@@ -64,7 +67,12 @@ impl Property for Convergence {
                 continue;
             }
             let kind = Kind::of(history, keyed);
-            let groups = by_state(kind, &read);
+            let groups = by_state(kind, &read, budget);
+            if findings.out_of_time(budget, || {
+                format!("in the final reads of {}", words::key(keyed.key))
+            }) {
+                break;
+            }
             if kind == Kind::Cart {
                 orders(history, keyed, &groups, &mut findings);
             }
@@ -79,7 +87,7 @@ impl Property for Convergence {
             judge(keyed, kind, &groups, explained, &mut findings);
         }
         if !siblings.is_empty() {
-            let registers = registers(history);
+            let registers = registers(history, &mut findings, budget);
             let causality = Causality::new(&registers);
             for (keyed, kind, groups) in siblings {
                 let number = registers.iter().position(|r| r.keyed.key == keyed.key);
@@ -179,9 +187,10 @@ fn canonical(value: &Value) -> String {
     }
 }
 
-fn by_state<'p>(kind: Kind, reads: &[&'p Op<'p>]) -> Groups<'p> {
+/// Not of all where the time is up.
+fn by_state<'p>(kind: Kind, reads: &[&'p Op<'p>], budget: &Budget<'_>) -> Groups<'p> {
     let mut groups: Groups<'p> = BTreeMap::new();
-    for op in reads {
+    for op in reads.iter().take_while(|_| !budget.is_exhausted()) {
         let value = op.result().unwrap_or(&Value::Null);
         let state = match kind {
             Kind::Value => one(value),

@@ -31,7 +31,10 @@ impl Property for Counter {
 
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
-        for keyed in history.keys_of(Shape::Counter) {
+        for (done, keyed) in history.keys_of(Shape::Counter).enumerate() {
+            if findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
             let counts = Counts::new(history, keyed, &mut findings);
             if !counts.strange {
                 check(&counts, history, budget, &mut findings);

@@ -44,22 +44,36 @@ impl Property for Linearizable {
         let mut findings = Findings::new();
         match history.model {
             None => {
-                for keyed in history.keys_of(Shape::Register) {
+                for (done, keyed) in history.keys_of(Shape::Register).enumerate() {
+                    if findings.out_of_time_at(budget, done, keyed) {
+                        break;
+                    }
                     check_register(history, keyed, &mut findings, budget);
                 }
-                for keyed in history.keys_of(Shape::Mutex) {
+                for (done, keyed) in history.keys_of(Shape::Mutex).enumerate() {
+                    if findings.out_of_time_at(budget, done, keyed) {
+                        break;
+                    }
                     let object = Object::of(keyed);
                     check_object(history, Model::Mutex, &object, &mut findings, budget);
                 }
             }
             Some(Model::Register | Model::CasRegister) => {
-                for keyed in &history.keys {
+                for (done, keyed) in history.keys.iter().enumerate() {
+                    if findings.out_of_time_at(budget, done, keyed) {
+                        break;
+                    }
                     check_register(history, keyed, &mut findings, budget);
                 }
             }
             Some(model) => match model.objects(history) {
                 Ok(objects) => {
-                    for object in &objects {
+                    for (done, object) in objects.iter().enumerate() {
+                        if findings.out_of_time(budget, || {
+                            format!("after {done} of {} objects", objects.len())
+                        }) {
+                            break;
+                        }
                         check_object(history, model, object, &mut findings, budget);
                     }
                 }

@@ -38,22 +38,29 @@ impl Property for LongFork {
         if !history.has(Shape::Transactions) {
             return false;
         }
-        let txns = Transactions::new(history);
+        let txns = Transactions::new(history, &Budget::unlimited());
         let mut written = BTreeSet::new();
         let mut writes = txns.all.iter().flat_map(|txn| &txn.writes);
         writes.all(|write| !write.append && written.insert(write.key))
             && txns.all.iter().any(|txn| group(txn).is_some())
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
-        let txns = Transactions::new(history);
+        let txns = Transactions::new(history, budget);
         if let Some(why) = &txns.strange {
             findings.doubt(|| why.clone());
         }
+        if findings.out_of_time(budget, || "before all transactions were read".to_owned()) {
+            return findings.result();
+        }
         let writes = Writes::new(&txns);
         let mut groups: BTreeMap<Vec<Val>, Vec<Seen>> = BTreeMap::new();
+        let all = txns.all.len();
         for (number, txn) in txns.all.iter().enumerate() {
+            if findings.out_of_time_after(budget, (number, all), || "transactions".to_owned()) {
+                break;
+            }
             let Some(group) = group(txn) else {
                 continue;
             };
@@ -70,7 +77,12 @@ impl Property for LongFork {
         }
         for reads in groups.values_mut() {
             reads.sort_by_key(|seen| (seen.keys.len(), seen.txn));
-            for pair in reads.windows(2) {
+            for (done, pair) in reads.windows(2).enumerate() {
+                if findings.out_of_time_after(budget, (done, reads.len()), || {
+                    "reads of a group of keys".to_owned()
+                }) {
+                    break;
+                }
                 let missed = pair[0].keys.difference(&pair[1].keys).next();
                 if let Some(missed) = missed {
                     findings.violate(|| forked(&txns, &writes, &pair[0], &pair[1], *missed));

@@ -59,23 +59,33 @@ impl Property for LostUpdates {
         if !history.recovered() {
             return PropertyResult::unknown(NOT_RECOVERED);
         }
-        let registers = registers(history);
+        let registers = registers(history, &mut check.findings, budget);
         check.registers(&registers, |r| r.holds != Holds::Carts, budget);
         for register in registers.iter().filter(|r| r.holds == Holds::Carts) {
-            check.cart(register);
+            check.cart(register, budget);
         }
         for shape in [Shape::Set, Shape::RemovableSet] {
-            for keyed in history.keys_of(shape) {
-                check.set(keyed, &Elements::new(history, keyed), "element");
+            for (done, keyed) in history.keys_of(shape).enumerate() {
+                if check.findings.out_of_time_at(budget, done, keyed) {
+                    break;
+                }
+                let set = Elements::new(history, keyed, &mut check.findings, budget);
+                check.set(keyed, &set, "element", budget);
             }
         }
-        for keyed in history.keys_of(Shape::Counter) {
+        for (done, keyed) in history.keys_of(Shape::Counter).enumerate() {
+            if check.findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
             let counts = Counts::new(history, keyed, &mut check.findings);
             if !counts.strange {
                 check.counter(&counts, budget);
             }
         }
-        for keyed in history.keys_of(Shape::Text) {
+        for (done, keyed) in history.keys_of(Shape::Text).enumerate() {
+            if check.findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
             check.text(&Runs::new(history, keyed), budget);
         }
         check.result()
@@ -147,6 +157,11 @@ impl Check {
         judged: fn(&Updates<'_>) -> bool,
         budget: &Budget<'_>,
     ) {
+        // What replaced an update may be in a register that is not there.
+        let late = || "before all registers were read".to_owned();
+        if self.findings.out_of_time(budget, late) {
+            return;
+        }
         let mut missing: Vec<(usize, usize)> = Vec::new();
         for (number, register) in registers.iter().enumerate().filter(|(_, r)| judged(r)) {
             if let Some(why) = &register.strange {
@@ -220,20 +235,25 @@ impl Check {
         }
     }
 
-    fn cart(&mut self, register: &Updates<'_>) {
+    fn cart(&mut self, register: &Updates<'_>, budget: &Budget<'_>) {
         if let Some(why) = &register.strange {
             self.findings.doubt(|| why.clone());
         } else {
-            self.set(register.keyed, &carts::lines(register), "line");
+            self.set(register.keyed, &carts::lines(register), "line", budget);
         }
     }
 
-    fn set(&mut self, keyed: &Keyed<'_>, set: &Elements<'_>, what: &str) {
+    fn set(&mut self, keyed: &Keyed<'_>, set: &Elements<'_>, what: &str, budget: &Budget<'_>) {
         if set.finals.as_ref().map_or(0, Vec::len) == 0 || !set.marked {
             self.without_finals(keyed);
             return;
         }
+        let all = set.all.len();
         for (number, element) in set.all.iter().enumerate() {
+            let late = || format!("{what}s of {}", words::key(keyed.key));
+            if self.findings.out_of_time_after(budget, (number, all), late) {
+                return;
+            }
             let value = set.values.value(number as u32);
             self.element(keyed, set, value, element, what);
         }

@@ -62,16 +62,16 @@ impl Property for LostWrites {
             || registers.any(|k| chain::is_chain(history, k) && k.ops.iter().any(final_read))
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
         let mut counts = Counts::default();
-        sets(history, &mut findings, &mut counts);
-        lists(history, &mut findings, &mut counts);
-        for register in registers(history)
+        sets(history, &mut findings, &mut counts, budget);
+        lists(history, &mut findings, &mut counts, budget);
+        for register in registers(history, &mut findings, budget)
             .iter()
             .filter(|r| chain::is_chain(history, r.keyed))
         {
-            let (acknowledged, lost) = chain::check(register, &mut findings);
+            let (acknowledged, lost) = chain::check(register, &mut findings, budget);
             counts.acknowledged += acknowledged;
             counts.lost += lost;
         }
@@ -84,8 +84,11 @@ impl Property for LostWrites {
 
 const STAND_IN: &str = "no read is marked as final; those after the last acknowledgement stand in";
 
-fn sets(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts) {
-    for keyed in history.keys_of(Shape::Set) {
+fn sets(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts, budget: &Budget<'_>) {
+    for (done, keyed) in history.keys_of(Shape::Set).enumerate() {
+        if findings.out_of_time_at(budget, done, keyed) {
+            return;
+        }
         let name = words::key(keyed.key);
         let finals = final_reads(history, keyed);
         let marked = matches!(finals, Finals::Marked(_));
@@ -106,11 +109,15 @@ fn sets(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts) {
         for op in ops.filter(|op| op.f() == "add") {
             key.add(op, op.argument());
         }
-        for op in reads {
+        for (done, op) in reads.into_iter().enumerate() {
+            let how_far = || format!("after {done} final reads of {}", key.name);
+            if findings.out_of_time(budget, how_far) {
+                return;
+            }
             let list = op.result().and_then(Value::as_array);
             key.scan(op, list.map(Vec::as_slice).unwrap_or_default());
         }
-        key.check(findings, counts);
+        key.check(findings, counts, budget);
     }
 }
 
@@ -123,11 +130,19 @@ fn appends(op: &Op<'_>) -> bool {
             .is_some_and(|txn| txn.iter().any(is_append))
 }
 
-fn lists(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts) {
+fn lists(
+    history: &Prepared<'_>,
+    findings: &mut Findings,
+    counts: &mut Counts,
+    budget: &Budget<'_>,
+) {
     if !history.ops.iter().any(appends) {
         return;
     }
-    let txns = Transactions::new(history);
+    let txns = Transactions::new(history, budget);
+    if findings.out_of_time(budget, || "before all transactions were read".to_owned()) {
+        return;
+    }
     if let Some(why) = &txns.strange {
         findings.doubt(|| why.clone());
     }
@@ -175,6 +190,10 @@ fn lists(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts) {
         .map(|write| write.key)
         .collect();
     for txn in txns.all.iter().filter(|txn| says(txn.op)) {
+        let how_far = || format!("before {} was read", words::noun_short(txn.op));
+        if findings.out_of_time(budget, how_far) {
+            return;
+        }
         for read in &txn.reads {
             let list = || Key::new(txns.key(read.key), true);
             if !(read.value.is_array() || keys.contains_key(&read.key)) {
@@ -191,7 +210,7 @@ fn lists(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts) {
         if key.reads.is_empty() {
             findings.doubt(|| format!("{}: no final read was answered", key.name));
         } else {
-            key.check(findings, counts);
+            key.check(findings, counts, budget);
         }
     }
 }
@@ -300,8 +319,13 @@ impl<'p> Key<'p> {
         }
     }
 
-    fn check(&self, findings: &mut Findings, counts: &mut Counts) {
+    fn check(&self, findings: &mut Findings, counts: &mut Counts, budget: &Budget<'_>) {
+        let all = self.elements.len();
         for (number, element) in self.elements.iter().enumerate() {
+            let how_far = || format!("elements of {}", self.name);
+            if findings.out_of_time_after(budget, (number, all), how_far) {
+                return;
+            }
             let value = self.values.value(number as u32);
             match element.acknowledged {
                 Some(add) => self.acknowledged(value, element, add, findings, counts),

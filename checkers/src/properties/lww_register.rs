@@ -42,13 +42,13 @@ impl Property for LwwRegister {
         true
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         if !history.recovered() {
             return PropertyResult::unknown(NOT_RECOVERED);
         }
         let mut check = Check::default();
-        let registers = registers(history);
-        final_values::judge(&registers, &mut check.findings);
+        let registers = registers(history, &mut check.findings, budget);
+        final_values::judge(&registers, &mut check.findings, budget);
         for register in &registers {
             if let Some(why) = &register.strange {
                 check.findings.doubt(|| why.clone());

@@ -42,12 +42,25 @@ impl Property for Monotonic {
         history.has(Shape::Rows)
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
-        for keyed in history.keys_of(Shape::Rows) {
-            let table = Table::new(history, keyed);
-            table.check_reads(&mut findings);
-            table.check_finals(&final_reads(history, keyed), &mut findings);
+        for (done, keyed) in history.keys_of(Shape::Rows).enumerate() {
+            if findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
+            let table = Table::new(history, keyed, budget);
+            if findings.out_of_time(budget, || {
+                format!("before all reads of {} were parsed", words::key(keyed.key))
+            }) {
+                break;
+            }
+            table.check_reads(&mut findings, budget);
+            table.check_finals(&final_reads(history, keyed), &mut findings, budget);
+            if findings.out_of_time(budget, || {
+                format!("in the rows of {}", words::key(keyed.key))
+            }) {
+                break;
+            }
             table.reorders(&mut findings);
         }
         findings.result()
@@ -111,7 +124,8 @@ struct Table<'p> {
 }
 
 impl<'p> Table<'p> {
-    fn new(history: &'p Prepared<'_>, keyed: &Keyed<'_>) -> Self {
+    /// Not with all reads where the time is up.
+    fn new(history: &'p Prepared<'_>, keyed: &Keyed<'_>, budget: &Budget<'_>) -> Self {
         let ops = || keyed.ops.iter().map(|&i| &history.ops[i]);
         let adds: Vec<&Op<'_>> = ops().filter(|op| op.f() == "add").collect();
         let reads = ops().filter(|op| op.f() == "read");
@@ -120,14 +134,20 @@ impl<'p> Table<'p> {
             asked: !adds.is_empty() && adds.iter().all(|op| op.argument()["val"].is_i64()),
             adds,
             reads: reads
+                .take_while(|_| !budget.is_exhausted())
                 .filter_map(|op| Some((op, rows(op.result()?.as_array()?))))
                 .collect(),
         }
     }
 
     /// What each read shows by itself.
-    fn check_reads(&self, findings: &mut Findings) {
-        for (read, rows) in &self.reads {
+    fn check_reads(&self, findings: &mut Findings, budget: &Budget<'_>) {
+        for (done, (read, rows)) in self.reads.iter().enumerate() {
+            if findings.out_of_time(budget, || {
+                format!("after {done} of {} reads", self.reads.len())
+            }) {
+                return;
+            }
             findings.checked(rows.len());
             if rows.iter().any(Option::is_none) {
                 findings.doubt(|| {
@@ -186,9 +206,9 @@ impl<'p> Table<'p> {
         anomaly(name, operations, message, &ADVICE)
     }
 
-    fn check_finals(&self, finals: &Finals<'_>, findings: &mut Findings) {
+    fn check_finals(&self, finals: &Finals<'_>, findings: &mut Findings, budget: &Budget<'_>) {
         if self.asked {
-            self.check_asked(findings);
+            self.check_asked(findings, budget);
         }
         let finals = match finals {
             Finals::Marked(finals) | Finals::Last(finals) => finals,
@@ -196,14 +216,21 @@ impl<'p> Table<'p> {
                 return findings.doubt(|| format!("lost rows cannot be told: {why}"));
             }
         };
+        let finals: BTreeSet<u64> = finals.iter().map(|op| op.index()).collect();
         let lists = self
             .reads
             .iter()
-            .filter(|(read, _)| finals.iter().any(|f| f.index() == read.index()));
+            .filter(|(read, _)| finals.contains(&read.index()));
         let lists: Vec<(&Op<'_>, BTreeSet<i64>)> = lists
             .map(|(read, rows)| (*read, rows.iter().flatten().map(|row| row.val).collect()))
             .collect();
-        for add in self.adds.iter().filter(|op| op.is_ok()) {
+        for (done, add) in self.adds.iter().enumerate() {
+            if findings.out_of_time_after(budget, (done, self.adds.len()), || "adds".to_owned()) {
+                return;
+            }
+            if !add.is_ok() {
+                continue;
+            }
             // What an add returned is there: its own row, or one that it had read.
             let Some(row) = add.result().and_then(Row::new) else {
                 continue;
@@ -239,7 +266,7 @@ impl<'p> Table<'p> {
     }
 
     /// What adds asked for, and what was read besides.
-    fn check_asked(&self, findings: &mut Findings) {
+    fn check_asked(&self, findings: &mut Findings, budget: &Budget<'_>) {
         let mut asked: BTreeMap<i64, Vec<&Op<'_>>> = BTreeMap::new();
         for add in &self.adds {
             asked
@@ -248,7 +275,12 @@ impl<'p> Table<'p> {
                 .push(add);
         }
         let mut told = BTreeSet::new();
-        for (read, rows) in &self.reads {
+        for (done, (read, rows)) in self.reads.iter().enumerate() {
+            if findings.out_of_time(budget, || {
+                format!("after {done} of {} reads", self.reads.len())
+            }) {
+                return;
+            }
             for row in rows.iter().flatten() {
                 let adds = asked.get(&row.val).map(Vec::as_slice).unwrap_or_default();
                 let refused = adds.iter().all(|op| op.outcome() == Outcome::Fail);

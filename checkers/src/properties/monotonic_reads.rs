@@ -37,9 +37,9 @@ impl Property for MonotonicReads {
         history.has(Shape::Register)
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
-        GUARANTEE.check(history, &mut findings);
+        GUARANTEE.check(history, &mut findings, budget);
         findings.result()
     }
 }

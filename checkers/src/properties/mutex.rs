@@ -46,7 +46,10 @@ impl Property for Mutex {
 
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
-        for keyed in history.keys_of(Shape::Mutex) {
+        for (done, keyed) in history.keys_of(Shape::Mutex).enumerate() {
+            if findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
             Lock::new(history, keyed).check(&mut findings, budget);
         }
         findings.result()

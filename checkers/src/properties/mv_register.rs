@@ -36,9 +36,9 @@ impl Property for MvRegister {
         if !history.recovered() {
             return PropertyResult::unknown(super::lost_updates::NOT_RECOVERED);
         }
-        let registers = registers(history);
         let mut check = Check::key_by_key();
-        final_values::judge(&registers, &mut check.findings);
+        let registers = registers(history, &mut check.findings, budget);
+        final_values::judge(&registers, &mut check.findings, budget);
         check.registers(&registers, |_| true, budget);
         check.result()
     }

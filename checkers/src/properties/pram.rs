@@ -46,6 +46,10 @@ impl Property for Pram {
 
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
+        let late = || "before the operations were put in order".to_owned();
+        if findings.out_of_time(budget, late) {
+            return findings.result();
+        }
         let accesses = Accesses::new(history);
         for why in &accesses.strange {
             findings.doubt(|| why.clone());

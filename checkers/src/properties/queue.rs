@@ -43,11 +43,16 @@ impl Property for Queue {
         history.has(Shape::Queue)
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
         let mut counts = Counts::default();
-        for keyed in history.keys_of(Shape::Queue) {
-            Key::new(history, keyed, &mut findings).check(&mut findings, &mut counts);
+        for (done, keyed) in history.keys_of(Shape::Queue).enumerate() {
+            if findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
+            if let Some(key) = Key::new(history, keyed, &mut findings, budget) {
+                key.check(&mut findings, &mut counts, budget);
+            }
         }
         for (name, n) in counts.named() {
             findings.detail(name, n);
@@ -133,7 +138,13 @@ struct Key<'p> {
 }
 
 impl<'p> Key<'p> {
-    fn new(history: &'p Prepared<'_>, keyed: &'p Keyed<'p>, findings: &mut Findings) -> Self {
+    /// Nothing where the time is up.
+    fn new(
+        history: &'p Prepared<'_>,
+        keyed: &'p Keyed<'p>,
+        findings: &mut Findings,
+        budget: &Budget<'_>,
+    ) -> Option<Self> {
         let mut key = Self {
             keyed,
             values: Interner::new(),
@@ -141,7 +152,12 @@ impl<'p> Key<'p> {
             drain: None,
             takers: Vec::new(),
         };
-        for op in keyed.ops.iter().map(|&i| &history.ops[i]) {
+        let all = keyed.ops.len();
+        for (done, op) in keyed.ops.iter().map(|&i| &history.ops[i]).enumerate() {
+            let what = || format!("operations on {}", words::key(keyed.key));
+            if findings.out_of_time_after(budget, (done, all), what) {
+                return None;
+            }
             match (op.f(), op.outcome()) {
                 ("enqueue", Outcome::Fail) => key.element(op.argument()).refused = Some(op),
                 ("enqueue", _) => key.element(op.argument()).puts.push(op),
@@ -153,7 +169,7 @@ impl<'p> Key<'p> {
         for element in &mut key.elements {
             element.outs.sort_by_key(|op| (op.end(), op.index()));
         }
-        key
+        Some(key)
     }
 
     fn element(&mut self, value: &'p Value) -> &mut Element<'p> {
@@ -182,8 +198,13 @@ impl<'p> Key<'p> {
         }
     }
 
-    fn check(&self, findings: &mut Findings, counts: &mut Counts) {
+    fn check(&self, findings: &mut Findings, counts: &mut Counts, budget: &Budget<'_>) {
+        let all = self.elements.len();
         for (number, element) in self.elements.iter().enumerate() {
+            let what = || format!("elements of {}", words::key(self.keyed.key));
+            if findings.out_of_time_after(budget, (number, all), what) {
+                return;
+            }
             if element.puts.is_empty() && element.outs.is_empty() {
                 continue;
             }

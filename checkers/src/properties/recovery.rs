@@ -35,10 +35,13 @@ impl Property for Recovery {
         history.is_run()
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
+        if findings.out_of_time(budget, || "before it was looked at".to_owned()) {
+            return findings.result();
+        }
         recovered(history, &mut findings);
-        crashed(history, &mut findings);
+        crashed(history, &mut findings, budget);
         findings.result()
     }
 }
@@ -93,8 +96,11 @@ fn nothing_succeeds(history: &Prepared<'_>, word: Time) -> bool {
 }
 
 /// A node that ended without anybody asking it to is a finding, whether it came back or not.
-fn crashed(history: &Prepared<'_>, findings: &mut Findings) {
+fn crashed(history: &Prepared<'_>, findings: &mut Findings, budget: &Budget<'_>) {
     for event in history.history.faults().filter(|e| e.f == "crash") {
+        if findings.out_of_time(budget, || format!("at the crash at {}", event.time)) {
+            return;
+        }
         findings.violate(|| {
             let text = |field: &str| event.value[field].as_str().unwrap_or("?").to_owned();
             let message = format!(

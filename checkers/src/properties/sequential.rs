@@ -49,6 +49,10 @@ impl Property for Sequential {
 
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
+        let late = || "before the operations were put in order".to_owned();
+        if findings.out_of_time(budget, late) {
+            return findings.result();
+        }
         for keyed in history.keys_of(Shape::Subkeys) {
             check_parts(history, keyed, &mut findings);
         }

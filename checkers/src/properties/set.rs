@@ -47,17 +47,26 @@ impl Property for Set {
         history.has(Shape::Set) || history.has(Shape::RemovableSet)
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut check = Check::default();
         let shapes = [Shape::Set, Shape::RemovableSet];
-        for keyed in shapes.into_iter().flat_map(|shape| history.keys_of(shape)) {
-            let set = Elements::new(history, keyed);
+        let keys = shapes.into_iter().flat_map(|shape| history.keys_of(shape));
+        for (done, keyed) in keys.enumerate() {
+            if check.findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
+            let set = Elements::new(history, keyed, &mut check.findings, budget);
             if !set.marked {
                 let note =
                     "no read is marked as final; those after the last acknowledgement stand in";
                 check.findings.note(note);
             }
             for (number, element) in set.all.iter().enumerate() {
+                let what = || format!("elements of {}", words::key(keyed.key));
+                let done = (number, set.all.len());
+                if check.findings.out_of_time_after(budget, done, what) {
+                    break;
+                }
                 let value = set.values.value(number as u32);
                 Judge {
                     keyed,

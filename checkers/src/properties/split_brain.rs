@@ -33,13 +33,13 @@ impl Property for SplitBrain {
         acknowledgements(history).next().is_some()
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
         let mut acks: Vec<Ack<'_>> = acknowledgements(history).collect();
         findings.checked(acks.len());
         acks.sort_by_key(|ack| (ack.op.end(), ack.op.index()));
-        one_node_a_term(&acks, &mut findings);
-        no_way_back(&acks, &mut findings);
+        one_node_a_term(&acks, &mut findings, budget);
+        no_way_back(&acks, &mut findings, budget);
         findings.result()
     }
 }
@@ -68,9 +68,13 @@ fn acknowledgements<'p>(history: &'p Prepared<'_>) -> impl Iterator<Item = Ack<'
 }
 
 /// One anomaly a term and rival: the first acknowledgement of each.
-fn one_node_a_term(acks: &[Ack<'_>], findings: &mut Findings) {
+fn one_node_a_term(acks: &[Ack<'_>], findings: &mut Findings, budget: &Budget<'_>) {
     let mut firsts: BTreeMap<u64, BTreeMap<&NodeId, Ack<'_>>> = BTreeMap::new();
-    for ack in acks {
+    for (done, ack) in acks.iter().enumerate() {
+        if findings.out_of_time_after(budget, (done, acks.len()), || "acknowledgements".to_owned())
+        {
+            break;
+        }
         firsts
             .entry(ack.term)
             .or_default()
@@ -132,12 +136,16 @@ impl<'p> Highest<'p> {
 }
 
 /// A sweep over invocations and acknowledgements in order of time.
-fn no_way_back(acks: &[Ack<'_>], findings: &mut Findings) {
+fn no_way_back(acks: &[Ack<'_>], findings: &mut Findings, budget: &Budget<'_>) {
     let mut by_start: Vec<&Ack<'_>> = acks.iter().collect();
     by_start.sort_by_key(|ack| (ack.op.start(), ack.op.index()));
     let mut ended = acks.iter().peekable();
     let mut highest = Highest::default();
-    for ack in by_start {
+    for (done, ack) in by_start.into_iter().enumerate() {
+        if findings.out_of_time_after(budget, (done, acks.len()), || "acknowledgements".to_owned())
+        {
+            break;
+        }
         let before = |time: Time| time < ack.op.start();
         while let Some(earlier) = ended.next_if(|earlier| before(earlier.op.end())) {
             highest.add(*earlier);

@@ -40,18 +40,21 @@ impl Property for StaleReads {
         history.has(Shape::Register)
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
         let mut stale = Vec::new();
         let mut whole = Whole::default();
-        for keyed in history.keys_of(Shape::Register) {
+        for (done, keyed) in history.keys_of(Shape::Register).enumerate() {
+            if findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
             let register = Register::new(history, keyed);
             if let Some(why) = &register.strange {
                 findings.doubt(|| why.clone());
             }
-            let found = Found::new(&register);
+            let found = Found::new(&register, keyed, &mut findings, budget);
             findings.checked(found.reads);
-            whole.join(&register, &found);
+            whole.join(&register, &found, budget);
             if let Some(read) = found.unexplained {
                 findings.doubt(|| {
                     format!(
@@ -83,12 +86,12 @@ struct Whole {
     k_min: usize,
     k_max: usize,
     delta_ns_min: u64,
-    /// A register for which there are lower bounds only.
+    /// A register for which there are lower bounds only, also where the time was up.
     open: bool,
 }
 
 impl Whole {
-    fn join(&mut self, register: &Register<'_>, found: &Found) {
+    fn join(&mut self, register: &Register<'_>, found: &Found, budget: &Budget<'_>) {
         let of_reads = || {
             let versions = found.stale.iter().map(|s| s.versions).max();
             let behind = found.stale.iter().map(Stale::behind_ns).max();
@@ -97,7 +100,7 @@ impl Whole {
                 delta_ns: behind.unwrap_or(0),
             }
         };
-        let known = distance(&register.ops, register.values.len());
+        let known = distance(&register.ops, register.values.len(), budget);
         self.open |= known.is_none();
         let Distance { k, delta_ns } = known.unwrap_or_else(of_reads);
         self.k_min = self.k_min.max(k.0);
@@ -149,7 +152,13 @@ struct Found {
 }
 
 impl Found {
-    fn new(register: &Register<'_>) -> Self {
+    /// Of the reads up to the moment at which the time is up.
+    fn new(
+        register: &Register<'_>,
+        keyed: &Keyed<'_>,
+        findings: &mut Findings,
+        budget: &Budget<'_>,
+    ) -> Self {
         let replaced = Replaced::new(&register.ops);
         let sources = Sources::new(register);
         let mut found = Self {
@@ -157,7 +166,12 @@ impl Found {
             stale: Vec::new(),
             unexplained: None,
         };
-        for read in &register.ops {
+        let all = register.ops.len();
+        for (done, read) in register.ops.iter().enumerate() {
+            let what = || format!("operations on {}", words::key(keyed.key));
+            if findings.out_of_time_after(budget, (done, all), what) {
+                break;
+            }
             let Action::Read(value) = read.action else {
                 continue;
             };

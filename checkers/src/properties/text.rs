@@ -55,7 +55,10 @@ impl Property for Text {
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut check = Check::default();
         let mut torn = 0;
-        for keyed in history.keys_of(Shape::Text) {
+        for (done, keyed) in history.keys_of(Shape::Text).enumerate() {
+            if check.findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
             let text = Runs::new(history, keyed);
             let key = Key { text: &text };
             if text.unreadable.is_none() {

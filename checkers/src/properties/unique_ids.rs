@@ -31,15 +31,19 @@ impl Property for UniqueIds {
         history.ops.iter().any(|op| op.f() == "generate")
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
         let mut ids = Interner::new();
         let mut first = Vec::new();
-        for op in history
-            .ops
-            .iter()
-            .filter(|op| op.f() == "generate" && op.is_ok())
-        {
+        for (done, op) in history.ops.iter().enumerate() {
+            if findings.out_of_time_after(budget, (done, history.ops.len()), || {
+                "operations".to_owned()
+            }) {
+                break;
+            }
+            if op.f() != "generate" || !op.is_ok() {
+                continue;
+            }
             let Some(id) = op.result().filter(|id| !id.is_null()) else {
                 findings.doubt(|| format!("{} was acknowledged without an id", words::noun(op)));
                 continue;

@@ -50,11 +50,11 @@ impl Property for WritesFollowReads {
         history.has(Shape::Register) || history.has(Shape::Set)
     }
 
-    fn check(&self, history: &Prepared<'_>, _: &Budget<'_>) -> PropertyResult {
+    fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
-        GUARANTEE.check(history, &mut findings);
-        GUARANTEE.beside(&monotonic_reads::GUARANTEE, history, &mut findings);
-        CLOSURE.check(history, &mut findings);
+        GUARANTEE.check(history, &mut findings, budget);
+        GUARANTEE.beside(&monotonic_reads::GUARANTEE, history, &mut findings, budget);
+        CLOSURE.check(history, &mut findings, budget);
         findings.result()
     }
 }
