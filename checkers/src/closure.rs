@@ -10,7 +10,7 @@ use crate::verdict::Anomaly;
 use crate::{Budget, Keyed, Prepared, Shape, words};
 use schism_history::{Op, Outcome};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What a session's add drags along.
 pub(crate) struct Closure {
@@ -88,7 +88,7 @@ impl Closure {
     ) {
         let mut ops: Vec<&Op<'_>> = keyed.ops.iter().map(|&i| &history.ops[i]).collect();
         ops.sort_by_key(|op| (op.end(), op.index()));
-        let mut first: BTreeSet<(u64, Val)> = BTreeSet::new();
+        let mut learnt: BTreeMap<u64, Vec<bool>> = BTreeMap::new();
         for op in ops {
             if budget.is_exhausted() {
                 return;
@@ -96,12 +96,18 @@ impl Closure {
             let Some(session) = op.session() else {
                 continue;
             };
+            let learnt = learnt.entry(session).or_default();
             for value in (self.elements)(op) {
                 let element = set.values.intern(value);
                 set.adds.resize(set.values.len(), Vec::new());
                 let begun = |add: &&Op<'_>| add.start() <= op.end();
+                learnt.resize(set.values.len().max(learnt.len()), false);
+                if learnt[element as usize] {
+                    continue;
+                }
                 let real = set.adds[element as usize].iter().any(begun);
-                if real && first.insert((session, element)) {
+                if real {
+                    learnt[element as usize] = true;
                     let known = set.known.entry(session).or_default();
                     known.push(Known { element, by: op });
                 }
