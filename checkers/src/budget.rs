@@ -8,7 +8,7 @@ pub(crate) const STEPS: usize = 64;
 /// The bound of one check.
 #[derive(Clone, Copy)]
 pub struct Budget<'a> {
-    /// Asked now and then (each key, each list that was read, each [`STEPS`] of what is short): whether the time is up. Once it is, it stays so.
+    /// Asked now and then (each key, each list that was read, each 64 of what is short): whether the time is up. Once it is, it stays so.
     pub exhausted: &'a (dyn Fn() -> bool + Sync),
     /// How much memory a search may use for what it remembers, in bytes.
     pub memory_bytes: u64,
