@@ -23,7 +23,7 @@ pub enum Step {
 /// ```
 /// use schism_history::{History, Step, Steps};
 ///
-/// let history = History::dsl("0: write x 7 @0..5; 1: read x 7 @6..? info").unwrap();
+/// let history = History::dsl("0: write x 7 @0..5; 1: read x 7 @6..9 info").unwrap();
 /// let mut steps = Steps::new();
 /// let ended = history.events.into_iter().filter(|event| {
 ///     matches!(steps.take(event.clone()), Ok(Step::Ended(..)))
