@@ -8,6 +8,8 @@
 
 #[path = "oracle/acknowledgements.rs"]
 mod acknowledgements;
+#[path = "oracle/availability.rs"]
+mod availability;
 #[path = "oracle/bank.rs"]
 mod bank;
 #[path = "oracle/carts.rs"]
