@@ -36,14 +36,15 @@ impl Property for CausalReverse {
 
     /// A list that writes make may as well be siblings, of which older ones are gone by right.
     fn fits_unasked(&self, history: &Prepared<'_>) -> bool {
-        history.has(Shape::Set)
+        sets(history).any(|keyed| keyed.shape == Shape::Set && is_read(history, keyed))
     }
 
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
-        let sets = history.keys_of(Shape::Set);
-        let keys = sets.chain(history.keys_of(Shape::Siblings));
-        for (done, keyed) in keys.enumerate() {
+        if !sets(history).any(|keyed| is_read(history, keyed)) {
+            findings.doubt(|| "no read before the final ones was answered".to_owned());
+        }
+        for (done, keyed) in sets(history).enumerate() {
             if findings.out_of_time_at(budget, done, keyed) {
                 break;
             }
@@ -51,6 +52,18 @@ impl Property for CausalReverse {
         }
         findings.result()
     }
+}
+
+fn sets<'p>(history: &'p Prepared<'_>) -> impl Iterator<Item = &'p Keyed<'p>> {
+    let sets = history.keys_of(Shape::Set);
+    sets.chain(history.keys_of(Shape::Siblings))
+}
+
+/// Whether there is anything to judge: final reads are a replica's own state.
+fn is_read(history: &Prepared<'_>, keyed: &Keyed<'_>) -> bool {
+    let ops = keyed.ops.iter().map(|&i| &history.ops[i]);
+    let mut reads = ops.filter(|op| op.f() == "read" && !op.is_final());
+    reads.any(|op| op.result().is_some_and(Value::is_array))
 }
 
 /// What is known of an element.

@@ -77,10 +77,14 @@ fn oracle_causal_reverse(history: &History) -> Decision {
             })
         })
     };
-    violated_if(
-        ops.iter()
-            .any(|op| op.f() == "read" && op.is_ok() && !op.is_final() && reversed(op)),
-    )
+    let mut reads = ops
+        .iter()
+        .filter(|op| op.f() == "read" && op.is_ok() && !op.is_final())
+        .peekable();
+    if reads.peek().is_none() {
+        return Decision::Unknown;
+    }
+    violated_if(reads.any(reversed))
 }
 
 #[test]

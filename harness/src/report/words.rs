@@ -155,6 +155,41 @@ pub(super) fn of(property: &str) -> Words {
             Noun("wrong text", "wrong texts"),
             Noun("edit", "edits"),
         ),
+        "g-counter" | "pn-counter" => (
+            "Every read is a sum of changes that were tried, and in the end all acknowledged ones are there.",
+            Noun("wrong sum", "wrong sums"),
+            Noun("read", "reads"),
+        ),
+        "lww-register" => (
+            "In the end all replicas hold one written value that no write which had seen it overwrote.",
+            Noun("wrong value", "wrong values"),
+            Noun("read", "reads"),
+        ),
+        "mv-register" => (
+            "In the end all replicas hold exactly the writes that no other write had seen.",
+            Noun("wrong value", "wrong values"),
+            Noun("read", "reads"),
+        ),
+        "mutex" => (
+            "A lock has one holder at a time, and only its holder releases it.",
+            Noun("lock broken", "locks broken"),
+            Noun("operation", "operations"),
+        ),
+        "pram" => (
+            "Each client sees the writes of every other one in the order in which that made them.",
+            Noun("contradiction", "contradictions"),
+            Noun("operation", "operations"),
+        ),
+        "causal-reverse" => (
+            "Who sees an insert sees every one that was acknowledged before that was invoked.",
+            Noun("insert missed", "inserts missed"),
+            Noun("read", "reads"),
+        ),
+        "monotonic" => (
+            "Rows with later timestamps have greater values, none is lost and none is there twice.",
+            Noun("wrong row", "wrong rows"),
+            Noun("row", "rows"),
+        ),
         "meaningful" => (
             "The run proves something: enough succeeded, and every fault took effect.",
             Noun("doubt", "doubts"),
@@ -229,6 +264,15 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `stats` stands apart: it has a table of its own.
+    #[test]
+    fn every_property_has_words() {
+        let named = |name: &str| name == "stats" || !of(name).definition.is_empty();
+        let all = schism_checkers::properties().iter().map(|p| p.name());
+        let plain: Vec<&str> = all.filter(|name| !named(name)).collect();
+        assert!(plain.is_empty(), "{plain:?}");
+    }
 
     #[test]
     fn figures_read_well() {
