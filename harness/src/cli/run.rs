@@ -1,0 +1,130 @@
+//! `schism run`: a spec, from a file and flags.
+
+use super::{Failure, harness, usage};
+use crate::spec::{Binding, Spec};
+use crate::{run, store};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// A spec file (TOML); flags override it
+    spec: Option<PathBuf>,
+    /// The system under test (see `schism list targets`)
+    #[arg(long)]
+    target: Option<String>,
+    /// An option of the target; `workload.KEY=VALUE` is one of the workload
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// What clients do (see `schism list workloads`)
+    #[arg(long)]
+    workload: Option<String>,
+    /// Faults drawn from the seed: FAMILY or FAMILY:SHAPE (see `schism list nemeses`); `none` for none
+    #[arg(long, value_delimiter = ',', value_name = "F")]
+    nemesis: Option<Vec<String>>,
+    /// How many nodes
+    #[arg(long, value_name = "N")]
+    nodes: Option<usize>,
+    /// How long clients run, such as 30s
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    time_limit: Option<Duration>,
+    /// Operations a second, all clients together; 0 for as fast as answers come
+    #[arg(long)]
+    rate: Option<f64>,
+    /// How many clients
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u64>,
+    /// Whether a client belongs to one node
+    #[arg(long, value_enum)]
+    clients: Option<Binding>,
+    /// Mean length of a fault, and of the quiet between two of one kind
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    fault_interval: Option<Duration>,
+    /// After this long without an answer an outcome is unknown
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    client_timeout: Option<Duration>,
+    /// How long the target may take to recover after the last heal
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    recovery_limit: Option<Duration>,
+    /// From which everything random comes
+    #[arg(long)]
+    seed: Option<u64>,
+    /// A property that decides the verdict, instead of the workload's claims
+    #[arg(long = "property", value_name = "P")]
+    properties: Vec<String>,
+    /// Where runs are kept
+    #[arg(long, default_value = "results", value_name = "DIR")]
+    out: PathBuf,
+    /// The verdict as JSON on stdout
+    #[arg(long)]
+    json: bool,
+    /// No progress on stderr
+    #[arg(long, short)]
+    quiet: bool,
+    /// To end with this process, which has started it
+    #[arg(long, hide = true, value_name = "PID")]
+    parent: Option<i32>,
+}
+
+impl RunArgs {
+    /// Carries the run out. The exit code.
+    pub(super) fn carry_out(&self) -> Result<i32, Failure> {
+        let spec = usage(self.spec().and_then(Spec::resolve))?;
+        usage(store::writable(&self.out))?;
+        harness(self.parent.map_or(Ok(()), end_with))?;
+        harness(run::run(&spec, &self.out, self.quiet, self.json))
+    }
+
+    pub(super) fn spec(&self) -> Result<Spec> {
+        let mut spec = match &self.spec {
+            Some(path) => Spec::read(path)?,
+            None => Spec::default(),
+        };
+        over(&mut spec.target, self.target.as_ref());
+        over(&mut spec.workload, self.workload.as_ref());
+        over(&mut spec.nodes, self.nodes.as_ref());
+        over(&mut spec.time_limit, self.time_limit.as_ref());
+        over(&mut spec.rate, self.rate.as_ref());
+        over(&mut spec.concurrency, self.concurrency.as_ref());
+        over(&mut spec.clients, self.clients.as_ref());
+        over(&mut spec.fault_interval, self.fault_interval.as_ref());
+        over(&mut spec.client_timeout, self.client_timeout.as_ref());
+        over(&mut spec.recovery_limit, self.recovery_limit.as_ref());
+        over(&mut spec.seed, self.seed.as_ref());
+        if !self.properties.is_empty() {
+            spec.properties.clone_from(&self.properties);
+        }
+        if let Some(nemesis) = &self.nemesis {
+            spec.nemesis = nemesis.iter().filter(|n| *n != "none").cloned().collect();
+            spec.faults.clear();
+        }
+        for pair in &self.set {
+            let Some((key, value)) = pair.split_once('=') else {
+                bail!("--set {pair:?} is not of the form key=value");
+            };
+            match key.strip_prefix("workload.") {
+                Some(key) => spec.workload_options.insert(key.into(), value.into()),
+                None => spec.options.insert(key.into(), value.into()),
+            };
+        }
+        Ok(spec)
+    }
+}
+
+/// Whoever started this process has ended: then so does this one.
+fn end_with(parent: i32) -> Result<()> {
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+        .context("cannot be told of the parent's end")?;
+    if nix::unistd::getppid().as_raw() != parent {
+        bail!("the process that has started this one is gone");
+    }
+    Ok(())
+}
+
+pub(super) fn over<T: Clone>(value: &mut T, flag: Option<&T>) {
+    if let Some(flag) = flag {
+        value.clone_from(flag);
+    }
+}
