@@ -51,13 +51,16 @@ pub struct Cluster {
     crashes: Vec<(usize, String)>,
     /// Our own executable, held open: it may be replaced during a run.
     own: File,
+    /// What takes its place.
+    binary: Option<PathBuf>,
 }
 
 impl Cluster {
-    /// Prepares each node's folder under `folder` and its command; starts nothing yet.
+    /// Prepares each node's folder under `folder` and its command; starts nothing yet. `binary` stands in for the target's own program.
     pub fn new(
         target: &dyn Target,
         options: &Options,
+        binary: Option<&Path>,
         arena: &Arena,
         folder: &Path,
     ) -> Result<Self> {
@@ -97,6 +100,7 @@ impl Cluster {
             addresses,
             crashes: Vec::new(),
             own,
+            binary: binary.map(Path::to_owned),
         })
     }
 
@@ -113,9 +117,12 @@ impl Cluster {
     /// Starts a node in its namespace; its output is appended to its own files.
     pub fn start(&mut self, node: usize) -> Result<()> {
         let it = &mut self.nodes[node];
-        let program = match &it.command.program {
-            Program::Own => PathBuf::from(format!("/proc/self/fd/{}", self.own.as_raw_fd())),
-            Program::Path(path) => path.clone(),
+        let program = match (&it.command.program, &self.binary) {
+            (_, Some(binary)) => binary.clone(),
+            (Program::Own, None) => {
+                PathBuf::from(format!("/proc/self/fd/{}", self.own.as_raw_fd()))
+            }
+            (Program::Path(path), None) => path.clone(),
         };
         let log = |name: &str| {
             let path = it.folder.join(name);
@@ -126,7 +133,7 @@ impl Cluster {
                 .with_context(|| format!("cannot open {}", path.display()))
         };
         let mut command = Command::new(program);
-        if matches!(it.command.program, Program::Own) {
+        if matches!(it.command.program, Program::Own) && self.binary.is_none() {
             command.arg0("schism");
         }
         command

@@ -4,6 +4,7 @@
 //! leave a history on disk; checkers read it and a report is drawn. See `ARCHITECTURE.md`.
 
 pub mod arena;
+pub mod bisect;
 pub mod campaign;
 pub mod check;
 pub mod cli;
@@ -13,6 +14,7 @@ pub mod doctor;
 pub mod draw;
 pub mod drive;
 pub mod exit;
+mod interval;
 pub mod list;
 pub mod nemesis;
 pub mod network;

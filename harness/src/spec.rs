@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use schism_targets::registry::{Options, Target};
 use schism_workloads::Workload;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Everything that a run needs.
@@ -18,6 +18,9 @@ pub struct Spec {
     pub seed: u64,
     /// The replicated system: see `schism list targets`.
     pub target: String,
+    /// The executable of the target's nodes, where it is not our own: one that was built from another commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binary: Option<PathBuf>,
     /// How many nodes it has.
     pub nodes: usize,
     /// What clients do: see `schism list workloads`.
@@ -137,6 +140,7 @@ impl Default for Spec {
             // Seeds stay below 2^53 so that every JSON and TOML reader keeps them exactly.
             seed: rand::random::<u64>() >> 11,
             target: "single-leader".into(),
+            binary: None,
             nodes: 5,
             workload: "register".into(),
             nemesis: Vec::new(),
@@ -185,6 +189,9 @@ impl Spec {
         let mut words = vec!["schism run".to_owned()];
         let mut flag = |name: &str, value: String| words.push(format!("--{name} {value}"));
         flag("target", self.target.clone());
+        if let Some(binary) = &self.binary {
+            flag("binary", binary.display().to_string());
+        }
         flag("nodes", self.nodes.to_string());
         flag("workload", self.workload.clone());
         let none = || vec!["none".to_owned()];

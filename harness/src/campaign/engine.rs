@@ -23,8 +23,10 @@ const CARRIES: f64 = 0.6;
 /// As many as ever go side by side.
 const MOST: usize = 32;
 
+/// Whether enough is known, so that what is still open need not be run.
+pub(crate) type Enough = Box<dyn Fn(&Record) -> bool>;
+
 /// How a campaign is carried out.
-#[derive(Debug, Clone)]
 pub struct Way {
     /// The campaign's folder.
     pub folder: PathBuf,
@@ -34,10 +36,12 @@ pub struct Way {
     pub budget: Option<Duration>,
     /// Whether everything is kept of runs that come out as expected, too.
     pub keep: bool,
+    /// Ends it early, before its budget.
+    pub(crate) enough: Option<Enough>,
 }
 
 /// Hears what happens.
-pub(super) trait Listener {
+pub(crate) trait Listener {
     /// A run has begun.
     fn begun(&mut self, record: &Record, entry: usize);
     /// A run has ended; its outcome is in the record.
@@ -47,7 +51,7 @@ pub(super) trait Listener {
 }
 
 /// Runs whatever the record has open. Says whether it came to its end, or was stopped by a signal.
-pub(super) fn carry_out(
+pub(crate) fn carry_out(
     campaign: &Campaign,
     record: &mut Record,
     way: &Way,
@@ -149,6 +153,7 @@ impl<'a> Engine<'a> {
         loop {
             while self.running.len() < self.side_by_side()
                 && self.has_time()
+                && !self.is_enough()
                 && let Some(entry) = open.pop()
             {
                 self.begin(entry)?;
@@ -165,11 +170,16 @@ impl<'a> Engine<'a> {
                 _ = terminate.recv() => return Ok(false),
             }
         }
+        let why = if self.is_enough() {
+            "enough was known"
+        } else {
+            "the budget was over"
+        };
         for entry in open {
             let entry = &mut self.record.cells[entry];
             entry.judged(Judgement {
                 outcome: Outcome::Skipped,
-                why: "the budget was over".to_owned(),
+                why: why.to_owned(),
                 ..Judgement::error("")
             });
         }
@@ -188,6 +198,13 @@ impl<'a> Engine<'a> {
             self.begun.elapsed().as_secs_f64() + self.load.seconds_a_run() <= budget.as_secs_f64()
         };
         self.way.budget.is_none_or(enough)
+    }
+
+    fn is_enough(&self) -> bool {
+        self.way
+            .enough
+            .as_ref()
+            .is_some_and(|enough| enough(self.record))
     }
 
     fn begin(&mut self, entry: usize) -> Result<()> {
@@ -305,17 +322,33 @@ async fn run(entry: usize, spec: PathBuf, folder: PathBuf) -> Result<Ended> {
         entry,
         took: begun.elapsed(),
         code: output.status.code(),
-        said: said
-            .lines()
-            .rfind(|l| !l.trim().is_empty())
-            .unwrap_or_default()
-            .to_owned(),
+        said: reason(&said),
     })
+}
+
+/// The last that a run said of itself; where its folder is, the campaign knows.
+fn reason(said: &str) -> String {
+    let of_itself = |line: &str| line.strip_prefix("schism: ").map(str::to_owned);
+    let lines = said.lines().rev().filter(|l| !l.trim().is_empty());
+    let last = lines.clone().next().unwrap_or_default().to_owned();
+    let reason = lines
+        .filter_map(of_itself)
+        .find(|line| !line.starts_with("what was recorded until then"));
+    reason.unwrap_or(last)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_is_not_where_the_folder_is() {
+        let said =
+            "schism: n1 exited with code 3\nschism: what was recorded until then is in x\n\n";
+        assert_eq!(reason(said), "n1 exited with code 3");
+        assert_eq!(reason("a line\nanother\n"), "another");
+        assert_eq!(reason(""), "");
+    }
 
     #[test]
     fn as_many_go_side_by_side_as_the_cores_carry() {

@@ -20,6 +20,7 @@ mod words;
 pub use adopt::{add, cell as adopted};
 pub use baseline::Baseline;
 pub use engine::Way;
+pub(crate) use engine::{Listener, carry_out};
 pub use file::{Campaign, Cell};
 pub use outcome::{Judgement, Outcome};
 pub use record::{Entry, Record};

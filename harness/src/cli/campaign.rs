@@ -144,6 +144,7 @@ impl CampaignArgs {
             jobs: self.jobs.map(|n| n as usize),
             budget: self.budget.or(campaign.budget),
             keep: self.keep,
+            enough: None,
         };
         harness(campaign::run(
             &campaign, record, &way, &baseline, &told, self.quiet,

@@ -1,5 +1,6 @@
 //! The command line: raw arguments become meaningful ones here, once.
 
+mod bisect;
 mod campaign;
 mod check;
 mod run;
@@ -7,6 +8,7 @@ mod run;
 use crate::stderr::say;
 use crate::{convert, doctor, exit, list};
 use anyhow::Result;
+use bisect::BisectArgs;
 use campaign::CampaignArgs;
 use check::{CheckArgs, ReportArgs, check_path, report_path};
 use clap::{Parser, Subcommand};
@@ -32,6 +34,8 @@ enum Command {
     Report(ReportArgs),
     /// A matrix of runs with what is expected of each
     Campaign(CampaignArgs),
+    /// Which commit of a target made it fail
+    Bisect(BisectArgs),
     /// What there is: targets, workloads, nemeses, properties, with options and defaults
     List {
         /// Which registry
@@ -113,6 +117,7 @@ fn dispatch(command: Command) -> Result<i32, Failure> {
         Command::Check(args) => usage(check_path(&args)),
         Command::Report(args) => usage(report_path(&args)).map(|()| exit::PASS),
         Command::Campaign(args) => args.carry_out(),
+        Command::Bisect(args) => args.carry_out(),
         Command::List { what, json } => harness(list::print(what, json)).map(|()| exit::PASS),
         Command::Convert { from, to } => usage(convert::convert(&from, &to)).map(|()| exit::PASS),
         Command::Doctor { json } => harness(doctor::print(json)),

@@ -5,7 +5,7 @@ use crate::spec::{Binding, Spec};
 use crate::{run, store};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(Debug, Args)]
@@ -15,6 +15,9 @@ pub(super) struct RunArgs {
     /// The system under test (see `schism list targets`)
     #[arg(long)]
     target: Option<String>,
+    /// The executable of the target's nodes, where it is not schism's own
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
     /// An option of the target; `workload.KEY=VALUE` is one of the workload
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -93,6 +96,12 @@ impl RunArgs {
         over(&mut spec.client_timeout, self.client_timeout.as_ref());
         over(&mut spec.recovery_limit, self.recovery_limit.as_ref());
         over(&mut spec.seed, self.seed.as_ref());
+        if let Some(binary) = &self.binary {
+            spec.binary = Some(binary.clone());
+        }
+        if let Some(binary) = &mut spec.binary {
+            *binary = executable(binary)?;
+        }
         if !self.properties.is_empty() {
             spec.properties.clone_from(&self.properties);
         }
@@ -111,6 +120,17 @@ impl RunArgs {
         }
         Ok(spec)
     }
+}
+
+/// Nodes are started from another folder: only the whole path finds it.
+fn executable(path: &Path) -> Result<PathBuf> {
+    let found = path
+        .canonicalize()
+        .with_context(|| format!("cannot find the binary {}", path.display()))?;
+    if nix::unistd::access(&found, nix::unistd::AccessFlags::X_OK).is_err() || found.is_dir() {
+        bail!("{} cannot be executed", found.display());
+    }
+    Ok(found)
 }
 
 /// Whoever started this process has ended: then so does this one.

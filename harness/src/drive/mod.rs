@@ -98,7 +98,13 @@ fn inside(spec: &Resolved, run: &Run, origin: Instant, quiet: bool) -> Result<()
         .enable_all()
         .build()
         .context("cannot start the controller's runtime")?;
-    let cluster = Cluster::new(spec.target, &spec.spec.options, &arena, &run.nodes_folder())?;
+    let cluster = Cluster::new(
+        spec.target,
+        &spec.spec.options,
+        spec.spec.binary.as_deref(),
+        &arena,
+        &run.nodes_folder(),
+    )?;
     let clients = client_runtime(&arena.clients.ns)?;
     let driver = Driver {
         spec,
