@@ -1,14 +1,13 @@
-//! What a campaign says on stderr while it goes: a line for each run that has ended, and on a terminal what is under way.
+//! What a campaign says on stderr while it goes: on a terminal the table of its cells, elsewhere a line for each run that has ended.
 
 use super::engine::Listener;
 use super::outcome::Outcome;
 use super::record::Record;
-use super::words;
+use super::{table, words};
 use crate::stderr::say;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
-use std::time::Duration;
 
 /// The live display.
 pub(super) struct Live {
@@ -27,11 +26,8 @@ impl Live {
             ProgressDrawTarget::hidden()
         };
         let bar = ProgressBar::with_draw_target(None, target);
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
             bar.set_style(style);
-        }
-        if live {
-            bar.enable_steady_tick(Duration::from_millis(200));
         }
         Self {
             bar,
@@ -49,35 +45,14 @@ impl Live {
         }
     }
 
-    /// The table of the cells: those that are not as expected by name, all others as one row of signs.
     fn draw(&self, record: &Record) {
-        if !self.on_terminal {
-            return;
+        if self.on_terminal {
+            let (lines, columns) = console::Term::stderr().size();
+            let (lines, columns) = (usize::from(lines), usize::from(columns));
+            // The line of the prompt, and the one that is being written.
+            let table = table::live(record, &self.under_way, lines.saturating_sub(2), columns);
+            self.bar.set_message(table);
         }
-        let signs = record
-            .cells
-            .iter()
-            .enumerate()
-            .map(|(i, e)| match e.outcome {
-                Some(Outcome::AsExpected) => '✓',
-                Some(Outcome::UnexpectedViolation | Outcome::NotFound) => '✗',
-                Some(Outcome::Error) => '!',
-                Some(Outcome::Inconclusive) => '?',
-                Some(Outcome::Known) => '~',
-                None if self.under_way.contains(&i) => '>',
-                _ => '·',
-            });
-        let signs = signs.collect::<String>();
-        let running = self
-            .under_way
-            .iter()
-            .map(|i| format!("{} seed {}", record.cells[*i].id, record.cells[*i].seed));
-        let running: Vec<String> = running.collect();
-        self.bar.set_message(format!(
-            "{signs}\n  {}\n  under way: {}",
-            words::counts(record),
-            running.join(", ")
-        ));
     }
 
     pub(super) fn finish(&self) {
@@ -93,7 +68,11 @@ impl Listener for Live {
 
     fn ended(&mut self, record: &Record, entry: usize) {
         self.under_way.remove(&entry);
-        self.say(&words::line(record, &record.cells[entry]));
+        let expected = record.cells[entry].outcome == Some(Outcome::AsExpected);
+        // The table has what came out as expected.
+        if !self.on_terminal || !expected {
+            self.say(&words::line(record, &record.cells[entry]));
+        }
         self.draw(record);
     }
 

@@ -15,6 +15,7 @@ mod outcome;
 mod page;
 mod record;
 mod stats;
+mod table;
 mod words;
 
 pub use adopt::{add, cell as adopted};
