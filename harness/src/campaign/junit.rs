@@ -79,9 +79,10 @@ mod tests {
     use super::*;
     use crate::campaign::file::Campaign;
     use crate::campaign::outcome::Judgement;
+    use quick_xml::events::Event;
 
-    #[test]
-    fn each_run_is_a_case_of_its_cell() {
+    /// A run of each outcome, and one that was not begun.
+    fn of_each() -> Record {
         let campaign =
             Campaign::parse("name = \"a skipped=one\"\nseeds = 6\n[[cell]]\nid = \"x\"").unwrap();
         let mut record = Record::new(&campaign, None);
@@ -97,8 +98,109 @@ mod tests {
                 why: "<why> & \u{1}".into(),
                 ..Judgement::error("")
             });
+            entry.seconds = Some(1234.5678);
+            entry.run = Some("runs/x/1".into());
         }
-        let xml = xml(&record).unwrap();
+        record.elapsed_s = 12_345.678;
+        record
+    }
+
+    type Words = &'static [&'static str];
+
+    /// Jenkins' junit-10.xsd, which the plug-ins of CI systems validate with: each element with its parents, and the attributes that it must and may have.
+    const SCHEMA: [(&str, Words, Words, Words); 6] = [
+        (
+            "testsuites",
+            &[""],
+            &[],
+            &["name", "time", "tests", "failures", "errors"],
+        ),
+        (
+            "testsuite",
+            &["testsuites"],
+            &["name", "tests", "failures", "errors"],
+            &[
+                "time",
+                "skipped",
+                "timestamp",
+                "hostname",
+                "id",
+                "package",
+                "file",
+                "log",
+                "url",
+            ],
+        ),
+        (
+            "testcase",
+            &["testsuite"],
+            &["name"],
+            &["time", "classname", "group"],
+        ),
+        ("failure", &["testcase"], &[], &["type", "message"]),
+        ("error", &["testcase"], &[], &["type", "message"]),
+        ("skipped", &["testcase"], &[], &["type", "message"]),
+    ];
+
+    #[test]
+    fn there_is_nothing_that_the_schema_does_not_know() {
+        let xml = xml(&of_each()).unwrap();
+        let mut reader = quick_xml::Reader::from_str(&xml);
+        let mut open: Vec<String> = vec![String::new()];
+        let mut seen = std::collections::BTreeSet::new();
+        loop {
+            let event = reader.read_event().unwrap();
+            let (start, is_empty) = match &event {
+                Event::Eof => break,
+                Event::End(_) => {
+                    open.pop();
+                    continue;
+                }
+                Event::Start(start) => (start, false),
+                Event::Empty(start) => (start, true),
+                _ => continue,
+            };
+            let name = String::from_utf8(start.name().as_ref().to_vec()).unwrap();
+            let parent = open.last().unwrap().clone();
+            if !["system-out", "system-err"].contains(&name.as_str()) {
+                let known = SCHEMA.iter().find(|(element, ..)| *element == name);
+                let (_, parents, must, may) = known.unwrap_or_else(|| panic!("<{name}>"));
+                assert!(parents.contains(&parent.as_str()), "<{name}> in <{parent}>");
+                let attributes: Vec<(String, String)> = start
+                    .attributes()
+                    .map(|a| a.unwrap())
+                    .map(|a| {
+                        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                        (text(a.key.as_ref()), text(&a.value))
+                    })
+                    .collect();
+                for (key, value) in &attributes {
+                    let key = key.as_str();
+                    assert!(
+                        must.contains(&key) || may.contains(&key),
+                        "{key} of <{name}>"
+                    );
+                    let number = |c: char| c.is_ascii_digit() || c == '.';
+                    assert!(key != "time" || value.chars().all(number), "{value}");
+                }
+                for key in *must {
+                    assert!(
+                        attributes.iter().any(|(k, _)| k == key),
+                        "<{name}> has no {key}"
+                    );
+                }
+            }
+            seen.insert(name.clone());
+            if !is_empty {
+                open.push(name);
+            }
+        }
+        assert_eq!(seen.len(), SCHEMA.len() + 1, "{seen:?}");
+    }
+
+    #[test]
+    fn each_run_is_a_case_of_its_cell() {
+        let xml = xml(&of_each()).unwrap();
         assert!(
             xml.contains(
                 "<testsuite name=\"x\" tests=\"6\" skipped=\"2\" errors=\"2\" failures=\"1\""

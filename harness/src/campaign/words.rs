@@ -108,10 +108,10 @@ pub(super) fn matrix(record: &Record, folder: &Path, colour: bool) -> String {
 
 /// For a CI's summary page.
 pub(super) fn markdown(record: &Record) -> String {
-    let sign = if record.exit_code() == 0 {
-        "✓"
-    } else {
-        "✗"
+    let sign = match record.exit_code() {
+        crate::exit::PASS => '✓',
+        crate::exit::INCONCLUSIVE => '?',
+        _ => '✗',
     };
     let mut out = format!(
         "## {sign} schism campaign {}: {}\n\n",
