@@ -194,3 +194,33 @@ fn what_is_not_as_expected_fails_the_campaign_unless_it_is_known() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert_eq!(record(&output)["counts"]["known"], 2);
 }
+
+/// The ready files for CI systems do what they say, step by step: shards, artefacts, summaries, and the parts as one.
+fn ci_file(name: &str) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let out = tempfile::tempdir().unwrap();
+    let output = Command::new(root.join("scripts/try-ci"))
+        .arg(root.join("docs/ci").join(name))
+        .args(["--built", SCHISM, "BUDGET=5m"])
+        .arg(format!("CAMPAIGN={}", two(out.path()).display()))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("every job has succeeded"), "{said}");
+    assert!(
+        said.contains("dangers found in 2 of 2 runs; alarms in 0 of 2 runs"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_file_for_github_works() {
+    ci_file("github.yml");
+}
+
+#[test]
+fn the_file_for_gitlab_works() {
+    ci_file("gitlab.yml");
+}
