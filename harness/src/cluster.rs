@@ -169,6 +169,24 @@ impl Cluster {
         self.signal(node, Signal::SIGKILL)
     }
 
+    /// SIGTERM. Its end is proved by [`Cluster::wait_for`].
+    pub fn terminate(&mut self, node: usize) -> Result<()> {
+        if !matches!(self.state(node), State::Gone(_)) {
+            self.nodes[node].asked_to_end = true;
+        }
+        self.signal(node, Signal::SIGTERM)
+    }
+
+    /// Makes sure that a node which was asked to end has done so.
+    pub fn end_what_is_asked_to(&mut self, node: usize) -> Result<()> {
+        let gone = |s: &State| matches!(s, State::Gone(_));
+        if self.nodes[node].asked_to_end && !gone(&self.state(node)) {
+            self.kill(node)?;
+            self.wait_for(node, gone, Duration::from_secs(2));
+        }
+        Ok(())
+    }
+
     /// SIGSTOP.
     pub fn pause(&self, node: usize) -> Result<()> {
         self.signal(node, Signal::SIGSTOP)

@@ -162,10 +162,10 @@ fn cutting(arena: &Arena) -> Finding {
         let mut network = Network::new(arena)?;
         let limit = Duration::from_secs(1);
         let begun = Instant::now();
-        network.set_cut([(0, 1)].into())?;
+        network.set_cut([(0, 1)].into(), [].into())?;
         let cut = network.prove(limit)?;
         let took = ms(begun.elapsed());
-        network.set_cut([].into())?;
+        network.set_cut([].into(), [].into())?;
         let mended = network.prove(limit)?;
         anyhow::ensure!(cut.proved, "cut: {}", cut.evidence);
         anyhow::ensure!(mended.proved, "mended: {}", mended.evidence);

@@ -79,6 +79,7 @@ fn entries(what: What) -> Vec<Value> {
                     .shapes()
                     .iter()
                     .map(|s| json!({"name": format!("{}:{}", f.name(), s.name), "default": "", "help": s.help}))
+                    .chain(f.options().iter().map(|o| json!({"name": format!("nemesis.{}.{}", f.name(), o.name), "default": o.default, "help": o.help})))
                     .collect();
                 json!({"name": f.name(), "summary": f.summary(), "options": options})
             })

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use schism_targets::registry::{Options, Target};
 use schism_workloads::Workload;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ pub struct Spec {
     pub workload: String,
     /// Faults drawn from the seed: a family, or `family:shape`; see `schism list nemeses`.
     pub nemesis: Vec<String>,
+    /// Options of those families, by their names; numbers may stand without quotes.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub nemesis_options: BTreeMap<String, Scalars>,
     /// How long clients run.
     #[serde(with = "humantime_serde")]
     pub time_limit: Duration,
@@ -116,6 +120,13 @@ pub struct PlannedFault {
     pub lasts: Duration,
     /// The family, or `family:shape`.
     pub fault: String,
+    /// The family's options; numbers may stand without quotes.
+    #[serde(
+        default,
+        deserialize_with = "scalars",
+        skip_serializing_if = "Options::is_empty"
+    )]
+    pub options: Options,
     /// It comes only when the fault before it has shown these, or when it has waited for as long as it may last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub when: Vec<Witness>,
@@ -144,6 +155,7 @@ impl Default for Spec {
             nodes: 5,
             workload: "register".into(),
             nemesis: Vec::new(),
+            nemesis_options: BTreeMap::new(),
             time_limit: TIME_LIMIT,
             rate: 500.0,
             concurrency: 10,
@@ -225,6 +237,11 @@ impl Spec {
         for (key, value) in &self.workload_options {
             flag("set", format!("workload.{key}={value}"));
         }
+        for (family, options) in &self.nemesis_options {
+            for (key, value) in &options.0 {
+                flag("set", format!("nemesis.{family}.{key}={value}"));
+            }
+        }
         for property in &self.properties {
             flag("property", property.clone());
         }
@@ -261,12 +278,17 @@ impl Spec {
                 "give either `nemesis` (faults drawn from the seed) or `faults` (a written schedule), not both"
             );
         }
-        for fault in self
-            .nemesis
-            .iter()
-            .chain(self.faults.iter().map(|f| &f.fault))
-        {
-            nemesis::Kind::parse(fault, self.nodes)?;
+        for fault in &self.nemesis {
+            nemesis::Kind::parse(fault, self.fault_options(fault), self.nodes)?;
+        }
+        for fault in &self.faults {
+            nemesis::Kind::parse(&fault.fault, &fault.options, self.nodes)?;
+        }
+        for family in self.nemesis_options.keys() {
+            let of = |fault: &String| fault.split(':').next() == Some(family);
+            if !self.nemesis.iter().any(of) {
+                bail!("nemesis-options has options of {family:?}, which is not in `nemesis`");
+            }
         }
         if self.end_after.is_some() && self.faults.is_empty() {
             bail!("end-after ends the run after the last of the `faults`, and there are none");
@@ -289,6 +311,13 @@ impl Spec {
             target,
             workload,
         })
+    }
+
+    /// The options that are given for the family of a fault that is drawn.
+    pub fn fault_options(&self, fault: &str) -> &Options {
+        static NONE: Options = Options::new();
+        let family = fault.split(':').next().unwrap_or(fault);
+        self.nemesis_options.get(family).map_or(&NONE, |o| &o.0)
     }
 
     fn check_numbers(&self) -> Result<()> {
@@ -353,6 +382,10 @@ impl Spec {
         Ok(())
     }
 }
+
+/// Options that may be given as numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scalars(#[serde(deserialize_with = "scalars")] pub Options);
 
 /// Options are text on the command line; in a file they may be what they mean.
 fn scalars<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Options, D::Error> {

@@ -73,6 +73,7 @@ mod tests {
             nodes: 3,
             workload: "set".into(),
             faults: vec![PlannedFault {
+                options: crate::nemesis::FaultOptions::new(),
                 at: Duration::from_secs(1),
                 lasts: Duration::from_secs(2),
                 fault: "kill:leader".into(),

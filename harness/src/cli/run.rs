@@ -18,7 +18,7 @@ pub(super) struct RunArgs {
     /// The executable of the target's nodes, where it is not schism's own
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
-    /// An option of the target; `workload.KEY=VALUE` is one of the workload
+    /// An option of the target; `workload.KEY=VALUE` is one of the workload, `nemesis.FAMILY.KEY=VALUE` one of a family of faults
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// What clients do (see `schism list workloads`)
@@ -108,14 +108,21 @@ impl RunArgs {
         if let Some(nemesis) = &self.nemesis {
             spec.nemesis = nemesis.iter().filter(|n| *n != "none").cloned().collect();
             spec.faults.clear();
+            spec.nemesis_options.clear();
         }
         for pair in &self.set {
             let Some((key, value)) = pair.split_once('=') else {
                 bail!("--set {pair:?} is not of the form key=value");
             };
-            match key.strip_prefix("workload.") {
-                Some(key) => spec.workload_options.insert(key.into(), value.into()),
-                None => spec.options.insert(key.into(), value.into()),
+            let of_workload = key.strip_prefix("workload.");
+            let of_nemesis = key.strip_prefix("nemesis.").and_then(|k| k.split_once('.'));
+            match (of_workload, of_nemesis) {
+                (Some(key), _) => spec.workload_options.insert(key.into(), value.into()),
+                (_, Some((family, key))) => {
+                    let family = spec.nemesis_options.entry(family.into()).or_default();
+                    family.0.insert(key.into(), value.into())
+                }
+                _ => spec.options.insert(key.into(), value.into()),
             };
         }
         Ok(spec)

@@ -179,6 +179,7 @@ impl Driver<'_> {
             spec.seed,
         );
 
+        nemesis.prepare(&schedule)?;
         self.start_cluster(&mut nemesis).await?;
         let load = self.load(
             &mut nemesis,

@@ -155,6 +155,7 @@ impl Recorder {
             "fault": fault.id,
             "f": fault.family,
             "shape": fault.shape,
+            "options": fault.options,
             "when": fault.when,
             "enough": fault.enough,
         });

@@ -4,7 +4,9 @@
 //! moment of injection, because only then is it known who leads. Several faults may be in force at once: [`World`] keeps who
 //! holds what, so that healing one does not undo another.
 
+mod down;
 mod families;
+mod options;
 mod run;
 mod schedule;
 mod select;
@@ -13,16 +15,19 @@ mod witness;
 mod world;
 
 pub use families::families;
+pub use options::{FaultOption, FaultOptions};
 pub use run::Nemesis;
 pub use schedule::{Planned, plan};
 pub use witness::{Watch, Witness};
 pub use world::World;
 
+use crate::cluster::Cluster;
 use crate::network::Proof;
 use anyhow::{Context, Result, bail};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Whom a fault hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +65,26 @@ pub trait Family: Sync {
     fn summary(&self) -> &'static str;
     /// Whom it can hit.
     fn shapes(&self) -> &'static [Shape];
-    /// A concrete fault of this shape. An error says why there is none now (nobody leads).
-    fn aim(&self, shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<Box<dyn Fault>>;
+    /// Its options.
+    fn options(&self) -> &'static [FaultOption] {
+        &[]
+    }
+    /// Whether it can read these options, all of which are there.
+    fn understands(&self, _options: &FaultOptions) -> Result<()> {
+        Ok(())
+    }
+    /// What it needs before the nodes are started, for the faults of its kind that are planned: an environment, a mount. An error says what the machine lacks.
+    fn prepare(&self, _planned: &[&Planned], _cluster: &mut Cluster) -> Result<()> {
+        Ok(())
+    }
+    /// A concrete fault of this shape with these options, all of which are there. An error says why there is none now (nobody leads).
+    fn aim(
+        &self,
+        shape: &str,
+        options: &FaultOptions,
+        view: &View,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Box<dyn Fault>>;
     /// Whether the text names a split or nodes instead of a shape.
     fn accepts(&self, shape: &str, names: &[String]) -> Result<()>;
 }
@@ -75,13 +98,21 @@ pub trait Fault: Send {
     /// The nodes that it hits: killed, paused, or the isolated side of a partition.
     fn nodes(&self) -> &[usize];
     /// Makes it so.
-    fn inject(&self, id: u64, world: &mut World) -> Result<()>;
+    fn inject(&mut self, id: u64, world: &mut World) -> Result<()>;
     /// Looks whether it is so.
-    fn prove(&self, world: &mut World) -> Result<Proof>;
+    fn prove(&mut self, world: &mut World) -> Result<Proof>;
+    /// How often it must be driven while it is in force.
+    fn every(&self) -> Option<Duration> {
+        None
+    }
+    /// Drives it on.
+    fn drive(&mut self, _id: u64, _world: &mut World) -> Result<()> {
+        Ok(())
+    }
     /// Ends it.
-    fn heal(&self, id: u64, world: &mut World) -> Result<()>;
+    fn heal(&mut self, id: u64, world: &mut World) -> Result<()>;
     /// Looks whether it has ended.
-    fn prove_healed(&self, world: &mut World) -> Result<Proof>;
+    fn prove_healed(&mut self, world: &mut World) -> Result<Proof>;
 }
 
 /// `family` or `family:shape`, understood.
@@ -91,11 +122,13 @@ pub struct Kind {
     pub family: &'static dyn Family,
     /// The shape, or none: then it is drawn each time.
     pub shape: Option<String>,
+    /// Its options, all that the family has.
+    pub options: FaultOptions,
 }
 
 impl Kind {
-    /// Reads `partition`, `kill:leader`, `partition:n1+n2/n3`.
-    pub fn parse(text: &str, nodes: usize) -> Result<Self> {
+    /// Reads `partition`, `kill:leader`, `partition:n1+n2/n3`, with the options that are given.
+    pub fn parse(text: &str, given: &FaultOptions, nodes: usize) -> Result<Self> {
         let (name, shape) = match text.split_once(':') {
             Some((name, shape)) => (name, Some(shape)),
             None => (text, None),
@@ -123,6 +156,7 @@ impl Kind {
         Ok(Self {
             family,
             shape: shape.map(str::to_owned),
+            options: options::resolve(family, given)?,
         })
     }
 }

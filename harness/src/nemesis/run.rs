@@ -38,6 +38,8 @@ enum Step {
     Heal,
     /// Heal it if it has shown enough.
     Look,
+    /// Drive it on.
+    Drive,
     Inject,
 }
 
@@ -79,6 +81,12 @@ impl Nemesis {
                 }
                 Step::Look => {
                     steps.insert((begun.elapsed() + WATCH_EVERY, Step::Look, i));
+                }
+                Step::Drive => {
+                    if let Some(every) = self.drive(fault.id)? {
+                        // From now: one that came late is not made up for.
+                        steps.insert((begun.elapsed() + every, Step::Drive, i));
+                    }
                 }
                 Step::Inject if self.waits(plan, i, begun.elapsed()) => {
                     steps.insert((begun.elapsed() + WATCH_EVERY, Step::Inject, i));
@@ -127,6 +135,9 @@ impl Nemesis {
                     fault.until
                 };
                 steps.insert((until, Step::Heal, i));
+                if let Some(every) = self.active.get(&fault.id).and_then(|(_, f)| f.every()) {
+                    steps.insert((begun.elapsed() + every, Step::Drive, i));
+                }
                 if !fault.enough.is_empty() {
                     steps.insert((begun.elapsed() + WATCH_EVERY, Step::Look, i));
                 }
@@ -138,6 +149,27 @@ impl Nemesis {
             // Times that were drawn may fall where other faults hold every node: no harm is done.
             Err(error) if error.is::<AllHeld>() && !fault.written => self.skipped(fault, &error),
             Err(error) => self.never_came(fault, &format!("{error:#}")),
+        }
+        Ok(())
+    }
+
+    /// Drives a fault in force on; says when again.
+    fn drive(&mut self, id: u64) -> Result<Option<Duration>> {
+        let Some((_, fault)) = self.active.get_mut(&id) else {
+            return Ok(None);
+        };
+        fault.drive(id, &mut self.world)?;
+        Ok(fault.every())
+    }
+
+    /// What the planned faults need before the nodes are started.
+    pub fn prepare(&mut self, plan: &[Planned]) -> Result<()> {
+        for family in families() {
+            let own: Vec<&Planned> = plan.iter().filter(|p| p.family == family.name()).collect();
+            if !own.is_empty() {
+                let prepared = family.prepare(&own, &mut self.world.cluster);
+                prepared.with_context(|| format!("cannot prepare {}", family.name()))?;
+            }
         }
         Ok(())
     }
@@ -190,7 +222,8 @@ impl Nemesis {
             .context("a planned fault is of a known family")?;
         let mut rng = aim_stream(self.seed, planned.id);
         // Asking takes as long as a paused node stays silent: only where it matters.
-        let asks = planned.shape.starts_with("leader") || planned.shape == "follower";
+        let asks = planned.shape.starts_with("leader")
+            || ["follower", "in-sync"].contains(&planned.shape.as_str());
         let (leader, in_sync) = if asks {
             self.watcher.leadership().await
         } else {
@@ -203,9 +236,12 @@ impl Nemesis {
             isolated: self.isolated(),
             held: self.world.held(),
         };
-        let aimed = family.aim(&planned.shape, &view, &mut rng);
+        let aimed = family.aim(&planned.shape, &planned.options, &view, &mut rng);
         if aimed.is_err() && planned.drawn {
-            Ok(("one".to_owned(), family.aim("one", &view, &mut rng)?))
+            Ok((
+                "one".to_owned(),
+                family.aim("one", &planned.options, &view, &mut rng)?,
+            ))
         } else {
             Ok((planned.shape.clone(), aimed?))
         }
@@ -222,7 +258,7 @@ impl Nemesis {
             .collect()
     }
 
-    fn inject(&mut self, planned: &Planned, shape: &str, fault: Box<dyn Fault>) -> Result<()> {
+    fn inject(&mut self, planned: &Planned, shape: &str, mut fault: Box<dyn Fault>) -> Result<()> {
         self.look();
         self.told.insert(planned.id);
         let mut value = fault.value(&self.world);
@@ -281,7 +317,7 @@ impl Nemesis {
     }
 
     fn heal(&mut self, id: u64) -> Result<()> {
-        let Some((planned, fault)) = self.active.remove(&id) else {
+        let Some((planned, mut fault)) = self.active.remove(&id) else {
             return Ok(());
         };
         let requested = Instant::now();

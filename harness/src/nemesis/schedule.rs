@@ -3,13 +3,14 @@
 //! Each package (`partition`, `kill:leader`, ...) has a rhythm of its own, so packages overlap freely. A quiet stretch is kept at
 //! the beginning and at the end: without successes before and after, a run proves nothing.
 
-use super::{Kind, Witness};
+use super::{FaultOptions, Kind, Witness};
 use crate::spec::Spec;
 use anyhow::Result;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use schism_workloads::generator::stream;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// One fault to come.
@@ -21,6 +22,9 @@ pub struct Planned {
     pub family: &'static str,
     /// The shape.
     pub shape: String,
+    /// The family's options, all of them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: FaultOptions,
     /// Whether the shape was drawn, and not asked for.
     pub drawn: bool,
     /// Whether its time stands in the spec, and was not drawn.
@@ -45,7 +49,7 @@ pub fn plan(spec: &Spec) -> Result<Vec<Planned>> {
     let mut all = Vec::new();
     if spec.faults.is_empty() {
         for (package, text) in spec.nemesis.iter().enumerate() {
-            let kind = Kind::parse(text, spec.nodes)?;
+            let kind = Kind::parse(text, spec.fault_options(text), spec.nodes)?;
             let mut rng = stream(spec.seed, STREAM + package as u64);
             all.extend(
                 rhythm(spec, &mut rng)
@@ -56,7 +60,7 @@ pub fn plan(spec: &Spec) -> Result<Vec<Planned>> {
     } else {
         let mut rng = stream(spec.seed, STREAM);
         for fault in &spec.faults {
-            let kind = Kind::parse(&fault.fault, spec.nodes)?;
+            let kind = Kind::parse(&fault.fault, &fault.options, spec.nodes)?;
             let span = (fault.at, fault.at + fault.lasts);
             all.push(Planned {
                 when: fault.when.clone(),
@@ -98,6 +102,7 @@ fn planned(
         id: 0,
         family: kind.family.name(),
         shape,
+        options: kind.options.clone(),
         drawn: kind.shape.is_none(),
         written: !spec.faults.is_empty(),
         at,

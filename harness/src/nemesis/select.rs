@@ -1,4 +1,4 @@
-//! Which nodes a kill or a pause hits: one, a minority, a majority, all, the leader, or by name.
+//! Which nodes a fault hits: one, a minority, a majority, a third, all, by role (leader, follower, in sync), or by name.
 
 use super::{Shape, View, named_nodes};
 use anyhow::{Context, Result, bail};
@@ -26,6 +26,12 @@ pub(super) const SHAPES: &[Shape] = &[
         drawn: false,
     },
     Shape {
+        name: "in-sync",
+        nodes_min: 2,
+        help: "the follower whose acknowledgement the leader waits for (ack=semi-sync)",
+        drawn: false,
+    },
+    Shape {
         name: "isolated",
         nodes_min: 2,
         help: "the nodes that a partition isolates when the fault comes",
@@ -42,6 +48,12 @@ pub(super) const SHAPES: &[Shape] = &[
         nodes_min: 1,
         help: "the fewest that are a majority",
         drawn: true,
+    },
+    Shape {
+        name: "third",
+        nodes_min: 1,
+        help: "a third of the nodes, at least one",
+        drawn: false,
     },
     Shape {
         name: "all",
@@ -70,10 +82,12 @@ pub(super) fn nodes(shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<Ve
             let others: Vec<usize> = (0..n).filter(|node| *node != leader).collect();
             others.choose(rng).copied().into_iter().collect()
         }
+        "in-sync" => vec![*view.in_sync.first().context("no follower is in sync now")?],
         "isolated" if view.isolated.is_empty() => bail!("no partition isolates a node now"),
         "isolated" => view.isolated.iter().copied().collect(),
         "minority" => some(minority(n), rng),
         "majority" => some(majority(n), rng),
+        "third" => some((n / 3).max(1), rng),
         "all" => (0..n).collect(),
         names => {
             let mut nodes = named_nodes(names, &view.names)?;
@@ -129,8 +143,10 @@ mod tests {
             assert_eq!(count("minority", &mut rng), minority);
             assert_eq!(count("majority", &mut rng), majority);
             assert_eq!(count("all", &mut rng), n);
+            assert_eq!(count("third", &mut rng), 1);
             assert_eq!(nodes("leader", &view(n), &mut rng).unwrap(), [n - 1]);
             assert!(nodes("isolated", &view(n), &mut rng).is_err());
+            assert!(nodes("in-sync", &view(n), &mut rng).is_err());
         }
         assert_eq!(nodes("n3+n1", &view(3), &mut rng).unwrap(), [0, 2]);
         assert!(nodes("n9", &view(3), &mut rng).is_err());

@@ -1,7 +1,7 @@
 //! What faults act on: the network and the nodes, and who holds what.
 
 use crate::cluster::{Cluster, State};
-use crate::network::{Cut, Network};
+use crate::network::{Cut, Manner, Network};
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ pub struct World {
     pub network: Network,
     /// The nodes' processes.
     pub cluster: Cluster,
-    cuts: BTreeMap<u64, Cut>,
+    cuts: BTreeMap<u64, (Cut, Manner)>,
     killed: Holds,
     paused: Holds,
 }
@@ -37,8 +37,8 @@ impl World {
     }
 
     /// Adds a fault's cut to what is cut.
-    pub fn cut(&mut self, fault: u64, cut: Cut) -> Result<()> {
-        self.cuts.insert(fault, cut);
+    pub fn cut(&mut self, fault: u64, cut: Cut, manner: Manner) -> Result<()> {
+        self.cuts.insert(fault, (cut, manner));
         self.apply_cuts()
     }
 
@@ -49,8 +49,11 @@ impl World {
     }
 
     fn apply_cuts(&mut self) -> Result<()> {
-        let all = self.cuts.values().flatten().copied().collect();
-        self.network.set_cut(all)
+        let of = |manner: Manner| {
+            let cuts = self.cuts.values().filter(move |(_, m)| *m == manner);
+            cuts.flat_map(|(cut, _)| cut).copied().collect::<Cut>()
+        };
+        self.network.set_cut(of(Manner::Drop), of(Manner::Reset))
     }
 
     /// Kills a node on behalf of a fault.
@@ -62,11 +65,22 @@ impl World {
         }
     }
 
+    /// Asks a node to end on behalf of a fault.
+    pub fn stop(&mut self, fault: u64, node: usize) -> Result<()> {
+        self.killed.entry(node).or_default().insert(fault);
+        match self.cluster.state(node) {
+            State::Gone(_) => Ok(()),
+            State::Running | State::Paused => self.cluster.terminate(node),
+        }
+    }
+
     /// Starts a node again, unless another fault keeps it down.
     pub fn revive(&mut self, fault: u64, node: usize) -> Result<()> {
         if !release(&mut self.killed, fault, node) {
             return Ok(());
         }
+        // One that was asked to end and has not yet would do so later, and stay down.
+        self.cluster.end_what_is_asked_to(node)?;
         if matches!(self.cluster.state(node), State::Gone(_)) {
             self.cluster.start(node)?;
             if self.paused.contains_key(&node) {

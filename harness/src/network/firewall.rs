@@ -74,12 +74,17 @@ impl Firewall {
         self.variant
     }
 
-    /// Replaces the whole chain: these links drop, all others carry.
-    pub fn restore(&self, cut: &Cut) -> Result<()> {
+    /// Replaces the whole chain: these links drop, those of `reset` answer TCP with a reset and drop the rest, all others carry.
+    pub fn restore(&self, cut: &Cut, reset: &Cut) -> Result<()> {
         let mut rules = String::from("*filter\n:FORWARD ACCEPT [0:0]\n");
-        for (from, to) in cut {
+        for (from, to) in reset.union(cut) {
             let (s, d) = (self.addresses[*from], self.addresses[*to]);
-            let _ = writeln!(rules, "-A FORWARD -s {s}/32 -d {d}/32 -j DROP");
+            let link = format!("-A FORWARD -s {s}/32 -d {d}/32");
+            // A link that is cut both ways drops: the harder of the two.
+            if !cut.contains(&(*from, *to)) {
+                let _ = writeln!(rules, "{link} -p tcp -j REJECT --reject-with tcp-reset");
+            }
+            let _ = writeln!(rules, "{link} -j DROP");
         }
         rules.push_str("COMMIT\n");
         restore(self.variant, &rules)
@@ -115,6 +120,9 @@ fn counter(line: &str) -> Option<((String, String), u64)> {
     let (count, rule) = line.strip_prefix('[')?.split_once(']')?;
     let packets = count.split_once(':')?.0.parse().ok()?;
     let words: Vec<&str> = rule.split_whitespace().collect();
+    if !words.ends_with(&["-j", "DROP"]) {
+        return None;
+    }
     let after = |flag: &str| {
         words
             .iter()
@@ -175,6 +183,8 @@ mod tests {
         let line = "[12:720] -A FORWARD -s 10.77.1.2/32 -d 10.77.2.2/32 -j DROP";
         let ends = ("10.77.1.2/32".to_owned(), "10.77.2.2/32".to_owned());
         assert_eq!(counter(line), Some((ends, 12)));
+        let reset = "[3:120] -A FORWARD -s 10.77.1.2/32 -d 10.77.2.2/32 -p tcp -j REJECT --reject-with tcp-reset";
+        assert_eq!(counter(reset), None);
         assert_eq!(counter(":FORWARD ACCEPT [3:180]"), None);
         assert_eq!(counter("COMMIT"), None);
     }

@@ -22,12 +22,22 @@ pub type Link = (HostIndex, HostIndex);
 /// Links that drop every packet.
 pub type Cut = BTreeSet<Link>;
 
+/// What becomes of a packet on a cut link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// It is dropped: who sent it waits.
+    Drop,
+    /// TCP is answered with a reset, as by a host whose program has ended; all else is dropped.
+    Reset,
+}
+
 /// The arena's network.
 #[derive(Debug)]
 pub struct Network {
     firewall: Firewall,
     prober: Prober,
     names: Vec<String>,
+    /// Every cut link, in whatever manner.
     cut: Cut,
 }
 
@@ -63,10 +73,11 @@ impl Network {
         self.names.len()
     }
 
-    /// Cuts exactly these links, in one step.
-    pub fn set_cut(&mut self, cut: Cut) -> Result<()> {
-        self.firewall.restore(&cut)?;
-        self.cut = cut;
+    /// Cuts exactly these links, in one step: those of `reset` answer TCP.
+    pub fn set_cut(&mut self, dropped: Cut, reset: Cut) -> Result<()> {
+        self.firewall.restore(&dropped, &reset)?;
+        self.cut = dropped;
+        self.cut.extend(reset);
         Ok(())
     }
 

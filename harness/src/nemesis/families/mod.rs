@@ -3,10 +3,18 @@
 mod kill;
 mod partition;
 mod pause;
+mod slow;
+mod stop;
 
 use super::Family;
 
 /// Every family there is.
 pub fn families() -> &'static [&'static dyn Family] {
-    &[&partition::Partition, &kill::Kill, &pause::Pause]
+    &[
+        &partition::Partition,
+        &kill::Kill,
+        &stop::Stop,
+        &pause::Pause,
+        &slow::Slow,
+    ]
 }

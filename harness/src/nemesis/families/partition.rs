@@ -1,9 +1,10 @@
 //! Cut links: who no longer hears whom. The shapes are Jepsen's, and a few more that need a link between a leader and its clients.
 
 use crate::arena::CLIENTS;
+use crate::nemesis::options::{duration, text};
 use crate::nemesis::select::{self, majority, minority};
-use crate::nemesis::{Family, Fault, Shape, View, World, named_nodes};
-use crate::network::{Cut, Proof};
+use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, Shape, View, World, named_nodes};
+use crate::network::{Cut, Manner, Proof};
 use anyhow::{Context, Result, bail};
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -16,6 +17,9 @@ pub(super) struct Partition;
 
 /// How long the probes may take to agree with the rules.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
+
+/// A cut takes the slower firewall 20 ms.
+const FLAP_MIN: Duration = Duration::from_millis(50);
 
 const SHAPES: &[Shape] = &[
     Shape {
@@ -87,13 +91,62 @@ impl Family for Partition {
         SHAPES
     }
 
-    fn aim(&self, shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<Box<dyn Fault>> {
-        Ok(Box::new(draw(shape, view, rng)?))
+    fn aim(
+        &self,
+        shape: &str,
+        options: &FaultOptions,
+        view: &View,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Box<dyn Fault>> {
+        Ok(Box::new(Partitioned {
+            manner: manner(options)?,
+            flap: flap(options)?,
+            ..draw(shape, view, rng)?
+        }))
+    }
+
+    fn options(&self) -> &'static [FaultOption] {
+        &[
+            FaultOption {
+                name: "with",
+                default: "drop",
+                help: "drop | reset: whether packets vanish, or TCP is answered with a reset",
+            },
+            FaultOption {
+                name: "flap",
+                default: "off",
+                help: "off, or a time such as 500ms: cut for so long, open for so long, in turn",
+            },
+        ]
+    }
+
+    fn understands(&self, options: &FaultOptions) -> Result<()> {
+        manner(options)?;
+        flap(options).map(drop)
     }
 
     fn accepts(&self, shape: &str, names: &[String]) -> Result<()> {
         named_split(shape, names).map(drop)
     }
+}
+
+fn manner(options: &FaultOptions) -> Result<Manner> {
+    match text(options, "with") {
+        "drop" => Ok(Manner::Drop),
+        "reset" => Ok(Manner::Reset),
+        other => bail!("with = {other:?} is neither drop nor reset"),
+    }
+}
+
+fn flap(options: &FaultOptions) -> Result<Option<Duration>> {
+    if text(options, "flap") == "off" {
+        return Ok(None);
+    }
+    let time = duration(options, "flap")?;
+    if time < FLAP_MIN {
+        bail!("flap must be at least {} ms", FLAP_MIN.as_millis());
+    }
+    Ok(Some(time))
 }
 
 /// What the shape means for this cluster.
@@ -139,6 +192,7 @@ fn split(what: String, groups: &[Vec<usize>], nodes: usize) -> Partitioned {
         what,
         cut: between(groups),
         isolated: isolated.copied().filter(|host| *host < nodes).collect(),
+        ..Partitioned::default()
     }
 }
 
@@ -207,7 +261,7 @@ fn nobody_alone(what: String, cut: Cut) -> Partitioned {
     Partitioned {
         what,
         cut,
-        isolated: Vec::new(),
+        ..Partitioned::default()
     }
 }
 
@@ -240,6 +294,7 @@ fn one_way(view: &View, rng: &mut ChaCha8Rng) -> Partitioned {
         what: format!("{} hears no other node, but is heard", view.names[deaf]),
         cut,
         isolated: vec![deaf],
+        ..Partitioned::default()
     }
 }
 
@@ -268,11 +323,38 @@ struct Partitioned {
     cut: Cut,
     /// The side that is apart from the others, where there is one.
     isolated: Vec<usize>,
+    manner: Manner,
+    /// How long it is cut and how long open, in turn.
+    flap: Option<Duration>,
+    open: bool,
+    /// How often it was cut.
+    cuts: u64,
+}
+
+impl Default for Partitioned {
+    fn default() -> Self {
+        Self {
+            what: String::new(),
+            cut: Cut::new(),
+            isolated: Vec::new(),
+            manner: Manner::Drop,
+            flap: None,
+            open: false,
+            cuts: 1,
+        }
+    }
 }
 
 impl Fault for Partitioned {
     fn what(&self) -> String {
-        format!("partition: {}", self.what)
+        let manner = match self.manner {
+            Manner::Drop => "",
+            Manner::Reset => ", TCP is reset",
+        };
+        let flap = self.flap.map_or_else(String::new, |time| {
+            format!(", cut and open for {} ms in turn", time.as_millis())
+        });
+        format!("partition: {}{manner}{flap}", self.what)
     }
 
     fn value(&self, world: &World) -> Map<String, Value> {
@@ -283,11 +365,25 @@ impl Fault for Partitioned {
         &self.isolated
     }
 
-    fn inject(&self, id: u64, world: &mut World) -> Result<()> {
-        world.cut(id, self.cut.clone())
+    fn inject(&mut self, id: u64, world: &mut World) -> Result<()> {
+        world.cut(id, self.cut.clone(), self.manner)
     }
 
-    fn prove(&self, world: &mut World) -> Result<Proof> {
+    fn every(&self) -> Option<Duration> {
+        self.flap
+    }
+
+    fn drive(&mut self, id: u64, world: &mut World) -> Result<()> {
+        self.open = !self.open;
+        if self.open {
+            world.mend(id)
+        } else {
+            self.cuts += 1;
+            world.cut(id, self.cut.clone(), self.manner)
+        }
+    }
+
+    fn prove(&mut self, world: &mut World) -> Result<Proof> {
         if self.cut.is_empty() {
             let evidence = "no link to cut: too few nodes for this shape".to_owned();
             return Ok(Proof {
@@ -298,12 +394,16 @@ impl Fault for Partitioned {
         world.network.prove(PROBE_LIMIT)
     }
 
-    fn heal(&self, id: u64, world: &mut World) -> Result<()> {
+    fn heal(&mut self, id: u64, world: &mut World) -> Result<()> {
         world.mend(id)
     }
 
-    fn prove_healed(&self, world: &mut World) -> Result<Proof> {
-        world.network.prove(PROBE_LIMIT)
+    fn prove_healed(&mut self, world: &mut World) -> Result<Proof> {
+        let mut proof = world.network.prove(PROBE_LIMIT)?;
+        if self.flap.is_some() {
+            proof.evidence = format!("{}; it was cut {} times", proof.evidence, self.cuts);
+        }
+        Ok(proof)
     }
 }
 

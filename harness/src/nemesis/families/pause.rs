@@ -3,7 +3,7 @@
 use crate::cluster::State;
 use crate::nemesis::select::{self, AllHeld, SHAPES};
 use crate::nemesis::states::states;
-use crate::nemesis::{Family, Fault, Shape, View, World, named_nodes};
+use crate::nemesis::{Family, Fault, FaultOptions, Shape, View, World, named_nodes};
 use crate::network::Proof;
 use anyhow::Result;
 use rand_chacha::ChaCha8Rng;
@@ -25,7 +25,13 @@ impl Family for Pause {
         SHAPES
     }
 
-    fn aim(&self, shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<Box<dyn Fault>> {
+    fn aim(
+        &self,
+        shape: &str,
+        _: &FaultOptions,
+        view: &View,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Box<dyn Fault>> {
         let nodes = select::nodes(shape, view, rng)?;
         if nodes.iter().all(|node| view.held.contains(node)) {
             return Err(AllHeld.into());
@@ -60,13 +66,13 @@ impl Fault for Paused {
         &self.nodes
     }
 
-    fn inject(&self, id: u64, world: &mut World) -> Result<()> {
+    fn inject(&mut self, id: u64, world: &mut World) -> Result<()> {
         self.nodes
             .iter()
             .try_for_each(|node| world.pause(id, *node))
     }
 
-    fn prove(&self, world: &mut World) -> Result<Proof> {
+    fn prove(&mut self, world: &mut World) -> Result<Proof> {
         // A node that a kill holds down is as silent as a paused one.
         Ok(states(
             &self.nodes,
@@ -78,13 +84,13 @@ impl Fault for Paused {
         ))
     }
 
-    fn heal(&self, id: u64, world: &mut World) -> Result<()> {
+    fn heal(&mut self, id: u64, world: &mut World) -> Result<()> {
         self.nodes
             .iter()
             .try_for_each(|node| world.resume(id, *node))
     }
 
-    fn prove_healed(&self, world: &mut World) -> Result<Proof> {
+    fn prove_healed(&mut self, world: &mut World) -> Result<Proof> {
         let held = |world: &World, node| world.is_paused(node) || world.is_killed(node);
         Ok(states(
             &self.nodes,

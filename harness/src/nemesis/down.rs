@@ -1,0 +1,98 @@
+//! Nodes that a fault takes down, and starts again in place as the heal.
+
+use super::select;
+use super::states::states;
+use super::{Fault, World};
+use crate::cluster::State;
+use crate::network::Proof;
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// How a node is taken down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// SIGKILL.
+    Kill,
+    /// SIGTERM, which it may take so long to obey.
+    Stop(Duration),
+}
+
+impl Way {
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Stop(_) => "stop",
+        }
+    }
+}
+
+/// The fault.
+pub(super) struct Down {
+    pub(super) nodes: Vec<usize>,
+    pub(super) names: Vec<String>,
+    pub(super) way: Way,
+}
+
+impl Fault for Down {
+    fn what(&self) -> String {
+        let nodes = select::list(&self.nodes, &self.names);
+        format!("{} {nodes}", self.way.verb())
+    }
+
+    fn value(&self, _: &World) -> Map<String, Value> {
+        let nodes: Vec<_> = self.nodes.iter().map(|n| &self.names[*n]).collect();
+        Map::from_iter([("nodes".to_owned(), json!(nodes))])
+    }
+
+    fn nodes(&self) -> &[usize] {
+        &self.nodes
+    }
+
+    fn inject(&mut self, id: u64, world: &mut World) -> Result<()> {
+        self.nodes.iter().try_for_each(|node| match self.way {
+            Way::Kill => world.kill(id, *node),
+            Way::Stop(_) => world.stop(id, *node),
+        })
+    }
+
+    fn prove(&mut self, world: &mut World) -> Result<Proof> {
+        let gone = |s: &State| matches!(s, State::Gone(_));
+        // A paused node obeys only when it goes on.
+        let held = |world: &World, node| self.way != Way::Kill && world.is_paused(node);
+        if let Way::Stop(patience) = self.way {
+            for node in &self.nodes {
+                world.cluster.wait_for(*node, gone, patience);
+            }
+        }
+        let mut proof = states(&self.nodes, &self.names, world, gone, held, true);
+        // One that had ended by itself was not ended by us, whatever it looks like.
+        for node in &self.nodes {
+            if !world.cluster.was_killed(*node) && !held(world, *node) {
+                proof.proved = false;
+                let name = &self.names[*node];
+                let _ = write!(proof.evidence, "; {name} had ended by itself");
+            }
+        }
+        Ok(proof)
+    }
+
+    fn heal(&mut self, id: u64, world: &mut World) -> Result<()> {
+        self.nodes
+            .iter()
+            .try_for_each(|node| world.revive(id, *node))
+    }
+
+    fn prove_healed(&mut self, world: &mut World) -> Result<Proof> {
+        let wish = |s: &State| !matches!(s, State::Gone(_));
+        Ok(states(
+            &self.nodes,
+            &self.names,
+            world,
+            wish,
+            World::is_killed,
+            false,
+        ))
+    }
+}
