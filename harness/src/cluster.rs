@@ -36,6 +36,7 @@ struct Node {
     folder: PathBuf,
     ns: crate::arena::NetNs,
     pid: Option<Pid>,
+    started: Instant,
     state: State,
     /// Whether we asked for its end.
     asked_to_end: bool,
@@ -89,6 +90,7 @@ impl Cluster {
                     folder,
                     ns: host.ns.clone(),
                     pid: None,
+                    started: Instant::now(),
                     state: State::Gone("not started".into()),
                     asked_to_end: false,
                 })
@@ -112,6 +114,22 @@ impl Cluster {
     /// A node's name.
     pub fn name(&self, node: usize) -> &str {
         &self.addresses[node].name
+    }
+
+    /// A node's own folder.
+    pub fn folder(&self, node: usize) -> &Path {
+        &self.nodes[node].folder
+    }
+
+    /// Adds to a node's environment, from its next start on.
+    pub fn set_env(&mut self, node: usize, name: &str, value: &str) {
+        let env = &mut self.nodes[node].command.env;
+        env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Since when it runs.
+    pub fn running_for(&self, node: usize) -> Duration {
+        self.nodes[node].started.elapsed()
     }
 
     /// Starts a node in its namespace; its output is appended to its own files.
@@ -145,6 +163,7 @@ impl Cluster {
         let child = it
             .ns
             .run(|| command.spawn().context("cannot start a node"))?;
+        it.started = Instant::now();
         it.pid = Some(Pid::from_raw(child.id() as i32));
         it.state = State::Running;
         it.asked_to_end = false;

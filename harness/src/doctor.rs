@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -231,7 +231,7 @@ fn fuse() -> Finding {
 
 /// Looks for the library, and asks `date` through it.
 fn libfaketime() -> Finding {
-    let Some(library) = faketime_library() else {
+    let Some(library) = crate::nemesis::faketime::library() else {
         return missing(
             "libfaketime",
             "libfaketimeMT.so.1 is not there",
@@ -256,18 +256,6 @@ fn libfaketime() -> Finding {
             false,
         ),
     }
-}
-
-fn faketime_library() -> Option<PathBuf> {
-    let folders = fs::read_dir("/usr/lib")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|e| e.path());
-    folders
-        .chain([PathBuf::from("/usr/lib"), PathBuf::from("/usr/local/lib")])
-        .map(|folder| folder.join("faketime/libfaketimeMT.so.1"))
-        .find(|path| path.is_file())
 }
 
 const FILES_WANTED: u64 = 4096;

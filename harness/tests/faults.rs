@@ -13,7 +13,7 @@ const SCHISM: &str = env!("CARGO_BIN_EXE_schism");
 /// One fault of a run with three nodes: what, with which options.
 fn spec(fault: &str, options: &str) -> String {
     format!(
-        "seed = 1\nnodes = 3\nworkload = \"register\"\ntime-limit = \"5s\"\nend-after = \"1500ms\"\n\
+        "seed = 1\nnodes = 3\nworkload = \"register\"\ntime-limit = \"30s\"\nend-after = \"1500ms\"\n\
          [[faults]]\nfault = \"{fault}\"\nat = \"700ms\"\nfor = \"1500ms\"\noptions = {{ {options} }}\n"
     )
 }
@@ -189,4 +189,54 @@ fn an_option_that_no_family_has_is_refused() {
         assert_eq!(output.status.code(), Some(254), "{said}");
         assert!(said.contains(says), "{said}");
     }
+}
+
+/// Seconds ahead, as the node itself says.
+fn ahead_s(evidence: &str) -> f64 {
+    let words: Vec<&str> = evidence.split_whitespace().collect();
+    let far: f64 = words[1].parse().unwrap();
+    let unit = if words[2] == "ms" { 1e-3 } else { 1.0 };
+    let side = if words[3].starts_with("behind") {
+        -1.0
+    } else {
+        1.0
+    };
+    side * far * unit
+}
+
+#[test]
+fn a_clock_is_wrong_as_far_as_it_was_asked_and_right_again() {
+    for (options, far) in [
+        ("by = \"+60s\"", 60.0),
+        ("by = \"-5m\"", -300.0),
+        ("rate = 3", 0.0),
+    ] {
+        let events = run(&spec("clock:n2", options));
+        let effect = evidence(&events, "clock", "effect");
+        assert!((ahead_s(effect) - far).abs() < 1.0, "{options}: {effect}");
+        assert_eq!(effect.contains("times the speed"), far == 0.0, "{effect}");
+        let healed = evidence(&events, "clock", "healed");
+        assert!(ahead_s(healed).abs() < 1.0, "{options}: {healed}");
+    }
+}
+
+#[test]
+fn a_clock_jumps_to_and_fro_and_a_restarted_node_keeps_the_wrong_one() {
+    let kill = "[[faults]]\nfault = \"kill:n2\"\nat = \"900ms\"\nfor = \"300ms\"\n\
+                [[faults]]\nfault = \"clock:n2\"\nat = \"1700ms\"\nfor = \"300ms\"\noptions = { by = \"+10s\" }\n";
+    let first = spec("clock:n2", "by = \"+60s\"");
+    let events = run(&format!("{first}{kill}"));
+    let clocks: Vec<&str> = events
+        .iter()
+        .filter(|e| e["f"] == "clock" && e["value"]["proved"] == true)
+        .map(|e| e["value"]["evidence"].as_str().unwrap())
+        .collect();
+    let [one, both, alone, none] = clocks.as_slice() else {
+        panic!("{clocks:?}")
+    };
+    // What two faults do adds up; the first one, which is healed last, began before the node was killed.
+    for (said, far) in [(one, 60.0), (both, 70.0), (alone, 60.0), (none, 0.0)] {
+        assert!((ahead_s(said) - far).abs() < 1.0, "{said}: {far} s");
+    }
+    run(&spec("clock:all", "by = \"+1s\", strobe = \"50ms\""));
 }

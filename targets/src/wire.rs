@@ -11,6 +11,8 @@ use serde_json::Value;
 pub const SESSION_HEADER: &str = "x-schism-session";
 /// Request header that names replicas which the session has found dead (`read=sticky` moves on).
 pub const AVOID_HEADER: &str = "x-schism-avoid";
+/// Where a node says what its wall clock shows: `{"wall_ms": 1764100000123.4}`, since 1970.
+pub const CLOCK_PATH: &str = "/clock";
 
 /// `PUT /kv/{key}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 //! holds what, so that healing one does not undo another.
 
 mod down;
+pub(crate) mod faketime;
 mod families;
 mod options;
 mod run;

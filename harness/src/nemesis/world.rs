@@ -1,9 +1,11 @@
 //! What faults act on: the network and the nodes, and who holds what.
 
+use super::faketime::{self, Clock};
 use crate::cluster::{Cluster, State};
 use crate::network::{Cut, Manner, Network};
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 /// The network and the nodes, with the faults that hold them.
 #[derive(Debug)]
@@ -15,6 +17,7 @@ pub struct World {
     cuts: BTreeMap<u64, (Cut, Manner)>,
     killed: Holds,
     paused: Holds,
+    clocks: BTreeMap<usize, BTreeMap<u64, (Clock, Instant)>>,
 }
 
 type Holds = BTreeMap<usize, BTreeSet<u64>>;
@@ -28,6 +31,7 @@ impl World {
             cuts: BTreeMap::new(),
             killed: Holds::new(),
             paused: Holds::new(),
+            clocks: BTreeMap::new(),
         }
     }
 
@@ -83,6 +87,9 @@ impl World {
         self.cluster.end_what_is_asked_to(node)?;
         if matches!(self.cluster.state(node), State::Gone(_)) {
             self.cluster.start(node)?;
+            if self.clocks.contains_key(&node) {
+                faketime::set(&self.cluster, node, self.clock(node, Instant::now()))?;
+            }
             if self.paused.contains_key(&node) {
                 self.cluster.pause(node)?;
             }
@@ -103,6 +110,39 @@ impl World {
         } else {
             Ok(())
         }
+    }
+
+    /// Makes a node's clock wrong on behalf of a fault; what several do adds up.
+    pub(super) fn set_clock(&mut self, fault: u64, node: usize, clock: Clock) -> Result<()> {
+        let now = Instant::now();
+        self.clocks
+            .entry(node)
+            .or_default()
+            .insert(fault, (clock, now));
+        faketime::set(&self.cluster, node, self.clock(node, now))
+    }
+
+    /// Takes away what a fault has done to a node's clock.
+    pub(super) fn reset_clock(&mut self, fault: u64, node: usize) -> Result<()> {
+        if let Some(faults) = self.clocks.get_mut(&node) {
+            faults.remove(&fault);
+        }
+        faketime::set(&self.cluster, node, self.clock(node, Instant::now()))
+    }
+
+    /// What a node's clock is to be at a moment.
+    pub(super) fn clock(&self, node: usize, at: Instant) -> Clock {
+        let faults = self
+            .clocks
+            .get(&node)
+            .into_iter()
+            .flat_map(BTreeMap::values);
+        let now = faults.map(|(clock, since)| Clock {
+            ahead_ms: clock.ahead_ms
+                + at.saturating_duration_since(*since).as_secs_f64() * 1e3 * (clock.rate - 1.0),
+            rate: clock.rate,
+        });
+        now.fold(Clock::TRUE, Clock::and)
     }
 
     /// The nodes that some fault has killed or paused.

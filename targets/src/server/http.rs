@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
@@ -74,6 +75,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/set/{key}", get(read_set).post(add))
         .route("/ids", post(generate_id))
         .route("/status", get(status))
+        .route(wire::CLOCK_PATH, get(clock))
         .route("/peer", peer)
         .fallback(async |State(app): Shared, uri: Uri| {
             app.refuse(
@@ -145,6 +147,13 @@ async fn status(State(app): Shared) -> Response {
         Ok(status) if sent => Json(status).into_response(),
         _ => app.overloaded("too many wait for the status"),
     }
+}
+
+/// The wall clock, which nothing here decides by: whoever makes it wrong wants to see that it is.
+async fn clock() -> Response {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let wall_ms = since.map_or(0.0, |since| since.as_secs_f64() * 1e3);
+    Json(serde_json::json!({ "wall_ms": wall_ms })).into_response()
 }
 
 async fn receive(State(app): Shared, body: Body) -> Response {

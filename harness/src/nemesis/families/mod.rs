@@ -1,5 +1,6 @@
 //! One family of faults a file; each has its entry in [`families`].
 
+mod clock;
 mod kill;
 mod partition;
 mod pause;
@@ -16,5 +17,6 @@ pub fn families() -> &'static [&'static dyn Family] {
         &stop::Stop,
         &pause::Pause,
         &slow::Slow,
+        &clock::Clocks,
     ]
 }
