@@ -45,6 +45,7 @@ mod order;
 mod pipelines;
 mod prepared;
 mod properties;
+mod questions;
 pub mod register;
 mod run_order;
 mod runs;

@@ -246,6 +246,50 @@ fn what_is_a_counter_is_a_pn_counter_in_the_end() {
     assert!(violated > cases / 20, "violated in {violated} of {cases}");
 }
 
+/// Questions and answers are elements of a set: who sees an answer without its question sees a later element without an earlier one.
+#[test]
+fn an_answer_before_its_question_is_a_later_element_before_an_earlier_one() {
+    let (mut violated, mut stronger_alone) = (0, 0);
+    let cases = cases(2000);
+    for case in 0..cases {
+        let lines = questions(&mut ChaCha8Rng::seed_from_u64(case));
+        let broken = is_violated(&history(&lines), "consistent-prefix");
+        let set = lines
+            .iter()
+            .map(|l| l.replace("ask", "add").replace("answer", "add"));
+        let reversed = is_violated(&history(&set.collect::<Lines>()), "causal-reverse");
+        violated += u64::from(broken);
+        stronger_alone += u64::from(reversed && !broken);
+        assert!(!broken || reversed, "case {case}:\n{}", lines.join("\n"));
+    }
+    assert!(violated > cases / 20, "violated in {violated} of {cases}");
+    assert!(stronger_alone > 0, "only questions were ever seen too late");
+}
+
+/// Three questions with their answers, and reads that have some of them.
+fn questions(rng: &mut ChaCha8Rng) -> Lines {
+    let mut lines = Lines::new();
+    let answer = |question| format!("{{\"a\":{question}0,\"q\":{question}}}");
+    for question in 1..4 {
+        let start = rng.random_range(0..12);
+        lines.push(format!(
+            "{question}: ask - {question} @{start}..{}",
+            start + rng.random_range(1..4)
+        ));
+        let start = start + rng.random_range(1..8);
+        lines.push(format!(
+            "1{question}: answer - {} @{start}..22",
+            answer(question)
+        ));
+    }
+    for process in 20..rng.random_range(21..24) {
+        let elements = (1..4).flat_map(|q| [q.to_string(), answer(q)]);
+        let there: Vec<String> = elements.filter(|_| !one_in(rng, 3)).collect();
+        lines.push(format!("{process}: read - [{}] @23..24", there.join(",")));
+    }
+    lines
+}
+
 /// Unique values in one register; sessions are processes, or go on under a new one.
 fn few_writers(case: u64) -> Registers {
     Registers {

@@ -15,7 +15,7 @@ use crate::fixed::FixedMap;
 use crate::intern::{ABSENT, Interner, Val};
 use crate::transactions::{Read, Transactions};
 use crate::verdict::{Anomaly, PropertyResult};
-use crate::{Budget, Prepared, Property, Shape};
+use crate::{Budget, Prepared, Property, Shape, questions};
 use schism_history::Time;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +39,9 @@ impl Property for ConsistentPrefix {
 
     /// Lists, or registers whose versions have a known order: else there is nothing to judge by.
     fn fits(&self, history: &Prepared<'_>) -> bool {
+        if history.has(Shape::Questions) {
+            return true;
+        }
         if !history.has(Shape::Transactions) {
             return false;
         }
@@ -53,6 +56,12 @@ impl Property for ConsistentPrefix {
 
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
+        if history.has(Shape::Questions) {
+            questions::check(history, &mut findings, budget);
+        }
+        if !history.has(Shape::Transactions) {
+            return findings.result();
+        }
         let txns = Transactions::new(history, budget);
         if let Some(why) = &txns.strange {
             findings.doubt(|| why.clone());
