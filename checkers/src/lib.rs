@@ -43,6 +43,7 @@ mod merging_counter;
 mod models;
 mod order;
 mod pipelines;
+mod prefix;
 mod prepared;
 mod properties;
 mod questions;

@@ -50,7 +50,7 @@ fn draw(rng: &mut ChaCha8Rng) -> Lines {
                     "answers",
                 )
             }
-            0..4 => ("ask", json!(1), "questions"),
+            2..4 => ("ask", json!(1), "questions"),
             _ => ("read", Value::Null, pick(rng, &["questions", "answers"])),
         };
         let keyed = match keys {
