@@ -1,7 +1,8 @@
 //! An order of writes that gives every read its prefix, where the order of a register's versions is not known: a search with memoization.
 //!
-//! Whether there is one is NP-complete (as view serializability, Papadimitriou 1979), so the budget bounds it. A state is what of the graph was taken,
-//! and what each register holds. A write is not taken while somebody still looks for what it replaces. What keeps it small, each step argued:
+//! Whether there is one is NP-complete (as view serializability, Papadimitriou 1979), so the budget bounds it. A state is what of the graph was
+//! taken: a write is not taken while somebody still looks for what it replaces, so what registers hold beyond that is of no use to anybody. What
+//! keeps it small, each step argued:
 //!
 //! - A read whose turn it is and that finds what it looks for is taken at once, and so is a helping node: neither changes anything.
 //! - A write is taken at once if, for each of its registers, all other writes still to come are later by right, or nobody looks for its value:
@@ -335,16 +336,9 @@ impl<'a> Search<'a> {
         for place in 0..self.puts[txn].len() {
             let (register, version) = self.puts[txn][place];
             self.replaced.push(self.holds[register]);
-            self.hold(register, version);
+            self.holds[register] = version;
             self.left[register].remove(&(start, txn));
         }
-    }
-
-    fn hold(&mut self, register: usize, version: Version) {
-        let all = self.graph.edges.len() as u64;
-        let number = |version: Version| spread(all + u64::from(version));
-        self.hash ^= number(self.holds[register]) ^ number(version);
-        self.holds[register] = version;
     }
 
     /// Takes back what was taken after so many.
@@ -379,7 +373,7 @@ impl<'a> Search<'a> {
                 .replaced
                 .pop()
                 .expect("each write noted what it replaced");
-            self.hold(register, replaced);
+            self.holds[register] = replaced;
             self.left[register].insert((start, txn));
         }
         self.turn.insert((end, start, txn));
