@@ -34,6 +34,9 @@ pub enum Shape {
     Transactions,
     /// `insert`, `delete`, and `read` of a text.
     Text,
+    /// `ask` of a question, `answer` of `{"q": question, "a": answer}`, and `read` of the list of both: a question is there as it was asked, an answer as that
+    /// object. A key is a part (a partition), say `questions` and `answers`; a read without one returns all parts.
+    Questions,
     /// Anything else.
     Other,
 }
@@ -178,7 +181,15 @@ fn by_key<'h>(ops: &[Op<'h>]) -> Vec<Keyed<'h>> {
         shape: shape(ops, &indexes),
         ops: indexes,
     };
-    groups.into_iter().map(keyed).collect()
+    let mut keys: Vec<Keyed<'h>> = groups.into_iter().map(keyed).collect();
+    if keys.iter().any(|k| k.shape == Shape::Questions) {
+        // A part may be read under a name under which nothing is put.
+        let only_read = |k: &&mut Keyed<'_>| k.ops.iter().all(|&i| ops[i].f() == "read");
+        for part in keys.iter_mut().filter(only_read) {
+            part.shape = Shape::Questions;
+        }
+    }
+    keys
 }
 
 /// A counter has `add` and `read` as well: its reads are numbers. A key that is only read is a set if it returns a list, and a bank if it
@@ -215,6 +226,8 @@ fn shape(ops: &[Op<'_>], indexes: &[usize]) -> Shape {
         Shape::Bank
     } else if all(&["insert", "delete", "read"]) && (any("insert") || any("delete")) && texts() {
         Shape::Text
+    } else if all(&["ask", "answer", "read"]) && (any("ask") || any("answer")) && only_lists() {
+        Shape::Questions
     } else if all(&["txn"]) {
         Shape::Transactions
     } else {

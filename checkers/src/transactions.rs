@@ -54,17 +54,22 @@ pub(crate) struct Transactions<'p> {
 impl<'p> Transactions<'p> {
     /// Those up to the moment at which the time is up: then nothing can be concluded from them.
     pub(crate) fn new(history: &'p Prepared<'_>, budget: &Budget<'_>) -> Self {
+        let keyed = history.keys_of(Shape::Transactions);
+        let mut ops: Vec<&'p Op<'p>> = keyed
+            .flat_map(|k| &k.ops)
+            .map(|&i| &history.ops[i])
+            .collect();
+        ops.sort_by_key(|op| op.index());
+        Self::of(ops, budget)
+    }
+
+    /// Of these, ordered by invocation.
+    pub(crate) fn of(ops: Vec<&'p Op<'p>>, budget: &Budget<'_>) -> Self {
         let mut transactions = Self {
             all: Vec::new(),
             keys: Interner::new(),
             strange: None,
         };
-        let keyed = history.keys_of(Shape::Transactions);
-        let mut ops: Vec<&Op<'_>> = keyed
-            .flat_map(|k| &k.ops)
-            .map(|&i| &history.ops[i])
-            .collect();
-        ops.sort_by_key(|op| op.index());
         let ops = ops.into_iter().filter(|op| op.outcome() != Outcome::Fail);
         for (done, op) in ops.enumerate() {
             if done.is_multiple_of(STEPS) && budget.is_exhausted() {

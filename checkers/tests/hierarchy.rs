@@ -10,7 +10,7 @@ mod support;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use schism_checkers::verdict::Decision;
-use schism_checkers::{Budget, check};
+use schism_checkers::{Budget, Model, check, check_as};
 use schism_history::{History, Op, Time, jsonl};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -244,6 +244,105 @@ fn what_is_a_counter_is_a_pn_counter_in_the_end() {
         );
     }
     assert!(violated > cases / 20, "violated in {violated} of {cases}");
+}
+
+/// What fits one order of transactions in real time has a prefix for every read; and a fork is no prefix of anything.
+#[test]
+fn what_has_no_prefix_is_not_linearizable_and_a_long_fork_has_none() {
+    let cases = cases(1500);
+    let (mut broken, mut forked, mut stronger_alone) = (0, 0, 0);
+    for case in 0..cases {
+        let lines = transactions(&mut ChaCha8Rng::seed_from_u64(case));
+        let history = history(&lines);
+        let no_prefix = is_violated(&history, "consistent-prefix");
+        let fork = is_violated(&history, "long-fork");
+        let named = ["linearizable".to_owned()];
+        let model = Some(Model::MultiRegister);
+        let verdict = check_as(&history, model, Some(&named), &[], &Budget::unlimited()).unwrap();
+        let linearizable = verdict.properties["linearizable"].verdict == Decision::Holds;
+        broken += u64::from(no_prefix);
+        forked += u64::from(fork);
+        stronger_alone += u64::from(!linearizable && !no_prefix);
+        let shown = || lines.join("\n");
+        assert!(!(no_prefix && linearizable), "case {case}:\n{}", shown());
+        assert!(!fork || no_prefix, "case {case}:\n{}", shown());
+    }
+    let common = broken > cases / 20 && forked > cases / 50 && stronger_alone > 0;
+    assert!(common, "{broken} {forked} {stronger_alone} of {cases}");
+}
+
+/// Each key is written once, by transactions that overlap; reads of all keys see some of the writes.
+fn transactions(rng: &mut ChaCha8Rng) -> Lines {
+    let mut lines = Lines::new();
+    for (process, keys) in [&[0][..], &[1], &[2, 3]].iter().enumerate() {
+        let start = rng.random_range(0..6);
+        let end = start + rng.random_range(1..8);
+        let writes = keys.iter().map(|key| format!(r#"["w",{key},1]"#));
+        let writes = writes.collect::<Vec<_>>().join(",");
+        lines.push(format!("{process}: txn - [{writes}] @{start}..{end}"));
+    }
+    for process in 10..rng.random_range(11..14) {
+        let start = rng.random_range(0..14);
+        let of_both = one_in(rng, 2);
+        let seen = |rng: &mut ChaCha8Rng| if one_in(rng, 3) { "null" } else { "1" };
+        let read: Vec<&str> = (0..3).map(|_| seen(rng)).collect();
+        let last = if of_both { read[2] } else { seen(rng) };
+        let values = [read[0], read[1], read[2], last];
+        let reads = values
+            .iter()
+            .enumerate()
+            .map(|(key, value)| format!(r#"["r",{key},{value}]"#));
+        let reads = reads.collect::<Vec<_>>().join(",");
+        lines.push(format!(
+            "{process}: txn - [{reads}] @{start}..{}",
+            start + rng.random_range(1..4)
+        ));
+    }
+    lines
+}
+
+/// Questions and answers are elements of a set: who sees an answer without its question sees a later element without an earlier one.
+#[test]
+fn an_answer_before_its_question_is_a_later_element_before_an_earlier_one() {
+    let (mut violated, mut stronger_alone) = (0, 0);
+    let cases = cases(2000);
+    for case in 0..cases {
+        let lines = questions(&mut ChaCha8Rng::seed_from_u64(case));
+        let broken = is_violated(&history(&lines), "consistent-prefix");
+        let set = lines
+            .iter()
+            .map(|l| l.replace("ask", "add").replace("answer", "add"));
+        let reversed = is_violated(&history(&set.collect::<Lines>()), "causal-reverse");
+        violated += u64::from(broken);
+        stronger_alone += u64::from(reversed && !broken);
+        assert!(!broken || reversed, "case {case}:\n{}", lines.join("\n"));
+    }
+    assert!(violated > cases / 20, "violated in {violated} of {cases}");
+    assert!(stronger_alone > 0, "only questions were ever seen too late");
+}
+
+/// Three questions with their answers, and reads that have some of them.
+fn questions(rng: &mut ChaCha8Rng) -> Lines {
+    let mut lines = Lines::new();
+    let answer = |question| format!("{{\"a\":{question}0,\"q\":{question}}}");
+    for question in 1..4 {
+        let start = rng.random_range(0..12);
+        lines.push(format!(
+            "{question}: ask - {question} @{start}..{}",
+            start + rng.random_range(1..4)
+        ));
+        let start = start + rng.random_range(1..8);
+        lines.push(format!(
+            "1{question}: answer - {} @{start}..22",
+            answer(question)
+        ));
+    }
+    for process in 20..rng.random_range(21..24) {
+        let elements = (1..4).flat_map(|q| [q.to_string(), answer(q)]);
+        let there: Vec<String> = elements.filter(|_| !one_in(rng, 3)).collect();
+        lines.push(format!("{process}: read - [{}] @23..24", there.join(",")));
+    }
+    lines
 }
 
 /// Unique values in one register; sessions are processes, or go on under a new one.

@@ -32,6 +32,8 @@ mod mutex;
 mod orders;
 #[path = "oracle/prefixes.rs"]
 mod prefixes;
+#[path = "oracle/questions.rs"]
+mod questions;
 #[path = "oracle/queue.rs"]
 mod queue;
 #[path = "oracle/registers.rs"]

@@ -161,6 +161,27 @@ fn what_has_other_operations_fits_neither_sets_nor_registers() {
     }
 }
 
+/// Parts that are only read (a part may be empty to the end) look like sets or registers by themselves.
+#[test]
+fn questions_fit_what_is_about_them_only() {
+    let questions = history(&[
+        r#"0: ask - 1 @0..1; 0: answer - {"q":1,"a":2} @2..3; 1: read questions null @4..5; 1: read answers [] @6..7"#,
+    ]);
+    let verdict = verdict(&questions, None, &[]);
+    let fitting: Vec<&String> = verdict.properties.keys().collect();
+    assert_eq!(fitting, ["consistent-prefix"]);
+    let one = history(&["0: ask - 1 @0..1; 1: read - [1] @4..5 final"]);
+    let fitting: Vec<&str> = properties()
+        .iter()
+        .map(|p| p.name())
+        .filter(|name| result_or_error(&one, name).is_ok())
+        .collect();
+    let general = ["meaningful", "stats"];
+    let about = ["lost-writes", "consistent-prefix", "convergence"];
+    let expected: Vec<&str> = about.into_iter().chain(general).collect();
+    assert_eq!(fitting, expected);
+}
+
 #[test]
 fn a_property_that_is_not_there_is_an_error_that_names_those_that_are() {
     let error = result_or_error(&history(&[HOLDS]), "linearisable").unwrap_err();

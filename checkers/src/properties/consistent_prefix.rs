@@ -1,32 +1,35 @@
 //! `consistent-prefix`: there is one order of the writes, and every transaction reads the state after some prefix of it.
 //!
-//! Terry 2013 (consistent prefix), Cerone et al. 2015 (prefix consistency), for transactions: how old the prefix is does not matter,
-//! only that it has no gaps. A read of one key alone is always a prefix, so plain registers are not what this is about. Each transaction is two events, its
-//! reads and, later, its writes, each at one moment. Sure of the order are: reads come after the writes that they saw, and before the next
-//! ones of those keys; writes of a session keep its order. Versions of a list stand in the order in which reads show it (reads of
-//! a list must be prefixes of one another); those of a register in the order of its writer where one session alone wrote it, one after
-//! another. A transaction that reads its own
-//! appends says what it read before them. If these have a cycle, no order fits, and if not, one does. Other registers are `unknown` unless the rest decides. Writes of
-//! unknown outcome count only if they were seen. Linear in what was read and written.
+//! Terry 2013 (consistent prefix: the order is the one in which writes were submitted), Cerone et al. 2015 (prefix consistency), for transactions: how
+//! old the prefix is does not matter, only that it has no gaps. Each transaction is two events, its reads and, later, its writes, each at one moment. A
+//! write that was acknowledged before another was invoked comes first, whoever made them; reads keep no such order. Reads come after the writes that
+//! they saw, and before the next ones of those keys. Versions of a list stand in the order in which reads show it (reads of a list must be prefixes of
+//! one another); those of a register in the order of time. A transaction that reads its own appends says what it read before them. Writes of unknown outcome
+//! count only if they were seen, and may come at any time after their invocation.
+//!
+//! If what is sure has a cycle, no order fits ([`crate::prefix::graph`], linear in what was read and written). Anomalies that need no more than the order of
+//! sessions have a name of their own: those with `-realtime` in it a database may have that promises to be serializable, and not strictly so. Where writes of one
+//! register overlap, and there is no cycle, an order is searched for ([`crate::prefix::search`], under the budget). `unknown` is what was written more
+//! than once, or by nobody.
+//!
+//! Operations on one key at a time are not what this is about: each single read is the state after some prefix, and that reads of a session do not go back
+//! is promised by others (`monotonic-reads`, `sequential`, `causal`). So plain registers do not fit. Questions and answers do, for an answer names its
+//! question: [`crate::questions`].
 
 use crate::cycles::{Step, cycles};
-use crate::findings::{Advice, Findings, anomaly};
-use crate::fixed::FixedMap;
-use crate::intern::{ABSENT, Interner, Val};
-use crate::transactions::{Read, Transactions};
+use crate::findings::{Findings, anomaly};
+use crate::intern::Val;
+use crate::prefix::graph::{Edge, Graph, Order};
+use crate::prefix::search::{Found, search};
+use crate::prefix::{ADVICE, Keys, core};
+use crate::transactions::Transactions;
 use crate::verdict::{Anomaly, PropertyResult};
-use crate::{Budget, Prepared, Property, Shape};
-use schism_history::Time;
-use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::{Budget, Prepared, Property, Shape, questions, words};
+use schism_history::Op;
+use std::collections::BTreeSet;
 
 /// The property.
 pub(super) struct ConsistentPrefix;
-
-const ADVICE: Advice = Advice {
-    cause: "Partitions or replicas with different lag answer one transaction, or changes are applied one by one.",
-    mend: "Let replicas apply one log in its order, a transaction at a time, and answer all reads of a transaction from one snapshot.",
-};
 
 impl Property for ConsistentPrefix {
     fn name(&self) -> &'static str {
@@ -34,438 +37,133 @@ impl Property for ConsistentPrefix {
     }
 
     fn summary(&self) -> &'static str {
-        "every transaction reads the state after some prefix of one order of the writes"
+        "every transaction reads the state after some prefix of one order of the writes; no answer is seen before its question"
     }
 
-    /// Lists, or registers whose versions have a known order: else there is nothing to judge by.
     fn fits(&self, history: &Prepared<'_>) -> bool {
-        if !history.has(Shape::Transactions) {
-            return false;
-        }
-        let txns = Transactions::new(history, &Budget::unlimited());
-        let mut keys = Keys::new(&txns);
-        if keys.all.iter().any(|key| key.is_list) {
+        history.has(Shape::Questions) || history.has(Shape::Transactions)
+    }
+
+    /// Registers that were given a value more than once leave it open what a read saw.
+    fn fits_unasked(&self, history: &Prepared<'_>) -> bool {
+        if history.has(Shape::Questions) {
             return true;
         }
-        keys.observe(&txns, &Budget::unlimited());
-        keys.all.iter().all(|key| key.is_ordered(&txns))
+        let txns = Transactions::new(history, &Budget::unlimited());
+        let keys = Keys::new(&txns);
+        keys.all.iter().any(|key| key.is_list) || keys.all.iter().all(|key| !key.repeated)
     }
 
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
-        let txns = Transactions::new(history, budget);
-        if let Some(why) = &txns.strange {
-            findings.doubt(|| why.clone());
+        if history.has(Shape::Questions) {
+            questions::check(history, &mut findings, budget);
         }
-        findings.checked(txns.all.iter().filter(|txn| !txn.reads.is_empty()).count());
-        let mut keys = Keys::new(&txns);
-        keys.observe(&txns, budget);
-        if findings.out_of_time(budget, || "before all transactions were read".to_owned()) {
-            return findings.result();
+        if history.has(Shape::Transactions) {
+            transactions(history, &mut findings, budget);
         }
-        // Each edge stands for itself: a cycle of some of them is one.
-        let graph = Graph::new(&txns, &keys, &mut findings, budget);
-        for cycle in cycles(&graph.edges, budget) {
-            findings.violate(|| said(&txns, &graph, &cycle));
-        }
-        findings.out_of_time(budget, || {
-            "in the search for contradictions between what transactions saw".to_owned()
-        });
         findings.result()
     }
 }
 
-/// A write: its transaction and its value.
-type Written = (usize, Val);
-
-/// What is known of one key.
-#[derive(Default)]
-struct Key<'p> {
-    is_list: bool,
-    is_register: bool,
-    /// Two writes that may have happened put the same value there.
-    repeated: bool,
-    /// By invocation; those that happened.
-    writes: Vec<Written>,
-    /// Reads with their transactions.
-    reads: Vec<(usize, Read<'p>)>,
-}
-
-impl Key<'_> {
-    /// Whether one session alone wrote it, one transaction after another.
-    fn is_ordered(&self, txns: &Transactions<'_>) -> bool {
-        self.writes.windows(2).all(|pair| {
-            let (first, second) = (pair[0].0, pair[1].0);
-            let (a, b) = (txns.all[first].op, txns.all[second].op);
-            first == second || (a.session() == b.session() && a.precedes(b))
-        })
+fn transactions(history: &Prepared<'_>, findings: &mut Findings, budget: &Budget<'_>) {
+    let txns = Transactions::new(history, budget);
+    if let Some(why) = &txns.strange {
+        findings.doubt(|| why.clone());
     }
-}
-
-struct Keys<'p> {
-    /// By the key's number.
-    all: Vec<Key<'p>>,
-    values: Interner<'p>,
-    /// Who may have written a value under a key.
-    writers: FixedMap<(Val, Val), usize>,
-    /// By transaction, whether its writes happened.
-    happened: Vec<bool>,
-}
-
-impl<'p> Keys<'p> {
-    fn new(txns: &Transactions<'p>) -> Self {
-        let mut keys = Self {
-            all: (0..txns.keys.len()).map(|_| Key::default()).collect(),
-            values: Interner::new(),
-            writers: FixedMap::new(),
-            happened: txns.all.iter().map(|txn| txn.op.is_ok()).collect(),
-        };
-        for (number, txn) in txns.all.iter().enumerate() {
-            for write in &txn.writes {
-                let value = keys.values.intern(write.value);
-                let key = &mut keys.all[write.key as usize];
-                key.is_list |= write.append;
-                key.is_register |= !write.append;
-                key.writes.push((number, value));
-                key.repeated |= keys.writers.insert((write.key, value), number).is_some();
-            }
-        }
-        for (number, txn) in txns.all.iter().enumerate() {
-            for read in &txn.reads {
-                let key = &mut keys.all[read.key as usize];
-                key.is_list |= read.value.is_array() && !key.is_register;
-                key.reads.push((number, *read));
-            }
-        }
-        keys
+    findings.checked(txns.all.iter().filter(|txn| !txn.reads.is_empty()).count());
+    let mut keys = Keys::new(&txns);
+    keys.observe(&txns, budget);
+    if findings.out_of_time(budget, || "before all transactions were read".to_owned()) {
+        return;
     }
-
-    /// Finds out which writes of unknown outcome happened, and forgets the others; not of all where the time is up.
-    fn observe(&mut self, txns: &Transactions<'p>, budget: &Budget<'_>) {
-        for read in txns.all.iter().flat_map(|txn| &txn.reads) {
-            if budget.is_exhausted() {
-                return;
-            }
-            let is_list = self.all[read.key as usize].is_list;
-            let seen = if is_list {
-                read.list()
-            } else {
-                std::slice::from_ref(read.value)
-            };
-            for value in seen {
-                let value = self.values.intern(value);
-                if let Some(writer) = self.writers.get(&(read.key, value)) {
-                    self.happened[*writer] = true;
-                }
-            }
+    // Each edge stands for itself: a cycle of some of them is one.
+    let graph = Graph::new(&txns, &keys, Order::Sessions, findings, budget);
+    let contradicts = |graph: &Graph, name: &str, findings: &mut Findings| {
+        for cycle in cycles(&graph.edges, budget) {
+            findings.violate(|| said(&txns, graph, &cycle, name));
         }
-        for key in &mut self.all {
-            key.writes.retain(|(txn, _)| self.happened[*txn]);
-        }
-    }
-
-    fn writer(&self, key: Val, value: Val) -> Option<usize> {
-        self.writers.get(&(key, value)).copied()
-    }
-}
-
-/// Why one event comes before another.
-#[derive(Debug, Clone, Copy)]
-enum Edge {
-    /// The read saw the write.
-    Saw(Val),
-    /// The read did not see the write of this key, which came after what it saw, as this transaction shows.
-    Missed(Val, Option<usize>),
-    /// To the helping node of a key: nothing of it was seen, or the whole list.
-    To(Val, Option<usize>),
-    /// From there to a write that was not seen.
-    From,
-    /// One session's writes.
-    Session,
-    /// This read shows the list in this order.
-    Listed(Val, usize),
-    /// A transaction reads before it writes.
-    Own,
-}
-
-/// Events: the writes and the reads of each transaction, and one helping node a key, which stands before all writes that no read saw.
-struct Graph {
-    edges: Vec<Vec<(usize, Edge)>>,
-    transactions: usize,
-}
-
-impl Graph {
-    fn new<'p>(
-        txns: &Transactions<'p>,
-        keys: &Keys<'p>,
-        findings: &mut Findings,
-        budget: &Budget<'_>,
-    ) -> Self {
-        let transactions = txns.all.len();
-        let mut graph = Self {
-            edges: vec![Vec::new(); 2 * transactions + keys.all.len()],
-            transactions,
-        };
-        for txn in 0..transactions {
-            graph.edges[Self::reads(txn)].push((Self::writes(txn), Edge::Own));
-        }
-        graph.sessions(txns, keys);
-        for number in 0..keys.all.len() as Val {
-            let late = || format!("after {number} of {} keys", keys.all.len());
-            if findings.out_of_time(budget, late) {
-                break;
-            }
-            if keys.all[number as usize].is_list {
-                graph.list(txns, keys, number, findings, budget);
-            } else {
-                graph.register(txns, keys, number, findings, budget);
-            }
-        }
-        graph
-    }
-
-    fn writes(txn: usize) -> usize {
-        2 * txn
-    }
-
-    fn reads(txn: usize) -> usize {
-        2 * txn + 1
-    }
-
-    fn helper(&self, key: Val) -> usize {
-        2 * self.transactions + key as usize
-    }
-
-    /// The writes of a session in its order, those without an acknowledgement only after others.
-    fn sessions(&mut self, txns: &Transactions<'_>, keys: &Keys<'_>) {
-        let mut sessions: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-        for (number, txn) in txns.all.iter().enumerate() {
-            let session = txn
-                .op
-                .session()
-                .filter(|_| keys.happened[number] && !txn.writes.is_empty());
-            if let Some(session) = session {
-                sessions.entry(session).or_default().push(number);
-            }
-        }
-        for writes in sessions.values() {
-            for txn in writes {
-                for next in next_after(txns, writes, *txn) {
-                    self.edges[Self::writes(*txn)].push((Self::writes(next), Edge::Session));
-                }
-            }
-        }
-    }
-
-    fn register(
-        &mut self,
-        txns: &Transactions<'_>,
-        keys: &Keys<'_>,
-        number: Val,
-        findings: &mut Findings,
-        budget: &Budget<'_>,
-    ) {
-        let key = &keys.all[number as usize];
-        if key.reads.is_empty() {
-            return;
-        }
-        if key.repeated {
-            findings.doubt(|| format!("{} was given one value more than once", txns.key(number)));
-            return;
-        }
-        let ordered = key.is_ordered(txns);
-        if !ordered {
-            findings.doubt(|| {
-                let key = txns.key(number);
-                format!("{key} was not written by one session, one write after another, so the order of its versions is not known")
-            });
-        }
-        for (txn, _) in &key.writes {
-            let helper = self.helper(number);
-            self.edges[helper].push((Self::writes(*txn), Edge::From));
-        }
-        let writes: Vec<usize> = key.writes.iter().map(|(txn, _)| *txn).collect();
-        for (done, (txn, read)) in key.reads.iter().enumerate() {
-            let what = || format!("reads of {}", txns.key(number));
-            if findings.out_of_time_after(budget, (done, key.reads.len()), what) {
-                return;
-            }
-            let node = Self::reads(*txn);
-            let value = keys.values.known(read.value);
-            if value == Some(ABSENT) {
-                let helper = self.helper(number);
-                self.edges[node].push((helper, Edge::To(number, None)));
-                continue;
-            }
-            let writer = value.and_then(|value| keys.writer(number, value));
-            let Some(writer) = writer else {
-                findings.doubt(|| {
-                    format!(
-                        "nobody had written what {} read of {}",
-                        txns.noun(*txn),
-                        txns.key(number)
-                    )
-                });
-                continue;
-            };
-            self.edges[Self::writes(writer)].push((node, Edge::Saw(number)));
-            // What it wrote over itself was never the state after it.
-            let after = key.writes.partition_point(|(txn, _)| *txn <= writer);
-            let last = key.writes[..after].last();
-            if last.is_some_and(|(_, last)| Some(*last) != value) {
-                let edge = Edge::Missed(number, Some(writer));
-                self.edges[node].push((Self::writes(writer), edge));
-            }
-            if ordered {
-                for next in next_after(txns, &writes, writer) {
-                    let edge = Edge::Missed(number, Some(writer));
-                    self.edges[node].push((Self::writes(next), edge));
-                }
-            }
-        }
-    }
-
-    fn list(
-        &mut self,
-        txns: &Transactions<'_>,
-        keys: &Keys<'_>,
-        number: Val,
-        findings: &mut Findings,
-        budget: &Budget<'_>,
-    ) {
-        let key = &keys.all[number as usize];
-        let Some((shows, longest)) = key.reads.iter().max_by_key(|(_, read)| read.list().len())
-        else {
-            return;
-        };
-        let (shows, longest) = (*shows, longest.list());
-        let mut agree = true;
-        for (done, (txn, read)) in key.reads.iter().enumerate() {
-            let late = || {
-                format!(
-                    "after {done} of {} reads of {}",
-                    key.reads.len(),
-                    txns.key(number)
-                )
-            };
-            if findings.out_of_time(budget, late) {
-                return;
-            }
-            if !longest.starts_with(read.list()) {
-                agree = false;
-                findings.violate(|| incompatible(txns, number, *txn, shows));
-            }
-        }
-        if !agree {
-            return;
-        }
-        let Some(order) = writers(txns, keys, number, shows, longest, findings) else {
-            return;
-        };
-        for pair in order.windows(2).filter(|pair| pair[0] != pair[1]) {
-            let edge = Edge::Listed(number, shows);
-            self.edges[Self::writes(pair[0])].push((Self::writes(pair[1]), edge));
-        }
-        let helper = self.helper(number);
-        let listed: BTreeSet<usize> = order.iter().copied().collect();
-        let unread = key.writes.iter().filter(|(txn, _)| !listed.contains(txn));
-        self.edges[helper].extend(unread.map(|(txn, _)| (Self::writes(*txn), Edge::From)));
-        for (txn, read) in &key.reads {
-            let (node, seen) = (Self::reads(*txn), read.list().len());
-            if let Some(last) = seen.checked_sub(1) {
-                self.edges[Self::writes(order[last])].push((node, Edge::Saw(number)));
-            }
-            self.edges[node].push(match order.get(seen) {
-                Some(next) => (Self::writes(*next), Edge::Missed(number, Some(shows))),
-                None => (helper, Edge::To(number, Some(shows))),
-            });
-        }
-    }
-}
-
-/// Who wrote each element of the longest read; nothing where that is not known, or where an element is there twice.
-fn writers(
-    txns: &Transactions<'_>,
-    keys: &Keys<'_>,
-    key: Val,
-    shows: usize,
-    longest: &[Value],
-    findings: &mut Findings,
-) -> Option<Vec<usize>> {
-    if keys.all[key as usize].repeated {
-        findings.doubt(|| format!("one value was appended to {} more than once", txns.key(key)));
-        return None;
-    }
-    let values: Vec<Option<Val>> = longest.iter().map(|v| keys.values.known(v)).collect();
-    let mut seen = BTreeSet::new();
-    if let Some(twice) = values.iter().position(|v| !seen.insert(*v)) {
-        findings.violate(|| {
-            let message = format!(
-                "{} is in {} twice in {}, and was appended once: that is no prefix of any order.",
-                longest[twice],
-                txns.key(key),
-                txns.noun(shows)
-            );
-            let value = values[twice].and_then(|value| keys.writer(key, value));
-            let operations = [Some(shows), value].into_iter().flatten();
-            let operations = operations.map(|txn| txns.all[txn].op.index()).collect();
-            anomaly("duplicated", operations, message, &ADVICE)
+        findings.out_of_time(budget, || {
+            "in the search for contradictions between what transactions saw".to_owned()
         });
-        return None;
+        findings.anomalies() > 0
+    };
+    if contradicts(&graph, ANY_ORDER, findings) {
+        return;
     }
-    let writers = values.iter().map(|v| v.and_then(|v| keys.writer(key, v)));
-    let writers: Option<Vec<usize>> = writers.collect();
-    if writers.is_none() {
-        findings.doubt(|| {
+    // What it doubts was doubted above.
+    let in_time = Graph::new(&txns, &keys, Order::RealTime, &mut Findings::new(), budget);
+    if contradicts(&in_time, REAL_TIME, findings) || !in_time.is_open {
+        return;
+    }
+    if findings.out_of_time(budget, || "before an order was searched for".to_owned()) {
+        return;
+    }
+    match search(&txns, &keys, &in_time, Order::RealTime, budget) {
+        Found::Order => {}
+        Found::Nothing => {
+            let ops: Vec<&Op<'_>> = txns.all.iter().map(|txn| txn.op).collect();
+            findings.violate(|| no_order(&core::minimal(&ops, budget), budget));
+        }
+        Found::OutOf(what, done, next) => findings.doubt(|| {
+            let at = next.map(|txn| format!(", before {}", txns.noun(txn)));
             format!(
-                "nobody had appended all of what {} read of {}",
-                txns.noun(shows),
-                txns.key(key)
+                "writes of one register overlapped, so their order had to be searched for; it ran out of {what} after {} were put in order{}",
+                words::plural(done, "write and read"),
+                at.unwrap_or_default()
             )
-        });
+        }),
     }
-    writers
 }
 
-/// Of these, ordered by invocation, those that began after one of them had ended and before any other such one had.
-fn next_after(txns: &Transactions<'_>, writes: &[usize], txn: usize) -> Vec<usize> {
-    let end = txns.all[txn].op.end();
-    let first = writes.partition_point(|w| txns.all[*w].op.start() <= end);
-    let mut next = Vec::new();
-    let mut first_end = Time::INFINITY;
-    for other in &writes[first..] {
-        let op = txns.all[*other].op;
-        if op.start() > first_end {
-            break;
-        }
-        if next.last() != Some(other) {
-            next.push(*other);
-        }
-        first_end = first_end.min(op.end());
-    }
-    next
-}
+/// No order fits, whatever it is.
+const ANY_ORDER: &str = "no-prefix";
+/// None fits in which writes come in the order of time.
+const REAL_TIME: &str = "no-prefix-realtime";
 
-fn incompatible(txns: &Transactions<'_>, key: Val, txn: usize, shows: usize) -> Anomaly {
+/// What to think of the second.
+const NOT_STRICT: &str =
+    "a database that orders writes otherwise than they were acknowledged has other orders";
+
+/// A contradiction that is no cycle: all orders were tried.
+fn no_order(ops: &[&Op<'_>], budget: &Budget<'_>) -> Anomaly {
+    const SAID: usize = 8;
+    let any = core::contradict(ops, Order::Sessions, budget);
+    let (name, by) = if any {
+        (ANY_ORDER, "No order of the writes has".to_owned())
+    } else {
+        (
+            REAL_TIME,
+            format!(
+                "No order of the writes in which those that were acknowledged come before those invoked later ({NOT_STRICT}) has"
+            ),
+        )
+    };
+    let nouns = ops.iter().take(SAID).map(|op| words::noun(op));
+    let more = ops.len().saturating_sub(SAID);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     let message = format!(
-        "{} and {} read {} in orders of which neither is a prefix of the other.",
-        txns.noun(txn),
-        txns.noun(shows),
-        txns.key(key)
+        "{by} a prefix for every read of these: {}{more}; each order in which the writes that overlapped may have come was tried.",
+        words::list(&nouns.collect::<Vec<_>>())
     );
-    let operations = [txn, shows].map(|txn| txns.all[txn].op.index());
-    anomaly("incompatible-order", operations.to_vec(), message, &ADVICE).with("key", txns.key(key))
+    let operations = ops.iter().map(|op| op.index()).collect();
+    anomaly(name, operations, message, &ADVICE).shortened()
 }
 
-fn said(txns: &Transactions<'_>, graph: &Graph, cycle: &[Step<Edge>]) -> Anomaly {
+fn said(txns: &Transactions<'_>, graph: &Graph, cycle: &[Step<Edge>], name: &str) -> Anomaly {
     let mut operations: BTreeSet<usize> = BTreeSet::new();
     let mut why = Vec::new();
-    // A way over a helping node begins with the read that leads there.
+    // A way over helping nodes begins with the event that leads there.
     let at = cycle
         .iter()
-        .position(|(from, ..)| from % 2 == 1 && *from < 2 * graph.transactions);
+        .position(|(from, ..)| *from < 2 * graph.transactions);
     let turned = cycle.iter().cycle().skip(at.unwrap_or(0)).take(cycle.len());
     let mut held: Option<(usize, Val)> = None;
+    let mut acknowledged = None;
     for (from, to, edge) in turned {
         let nodes = [*from, *to]
             .into_iter()
@@ -511,13 +209,26 @@ fn said(txns: &Transactions<'_>, graph: &Graph, cycle: &[Step<Edge>]) -> Anomaly
                     txns.key(*key)
                 ));
             }
-            Edge::Own => {}
+            Edge::Acknowledged => acknowledged = Some(*from),
+            Edge::Invoked => why.extend(acknowledged.map(|write| {
+                format!(
+                    "{} was acknowledged before {} was invoked",
+                    txn(write),
+                    txn(*to)
+                )
+            })),
+            Edge::Own | Edge::Pass => {}
         }
     }
+    let order = if name == REAL_TIME {
+        format!("the order of time ({NOT_STRICT})")
+    } else {
+        "any order of the writes".to_owned()
+    };
     let message = format!(
-        "No order of the writes has a prefix for every read: {}: a contradiction.",
+        "No prefix of {order} fits every read: {}: a contradiction.",
         why.join("; ")
     );
     let operations = operations.into_iter().map(|txn| txns.all[txn].op.index());
-    anomaly("no-prefix", operations.collect(), message, &ADVICE)
+    anomaly(name, operations.collect(), message, &ADVICE)
 }

@@ -133,7 +133,7 @@ impl Kind {
         let only = |f: &str| matches!(f, "add" | "remove" | "read");
         let puts = || ops().filter(|op| op.f() != "read").map(written);
         match keyed.shape {
-            Shape::Set => Self::Set,
+            Shape::Set | Shape::Questions => Self::Set,
             Shape::Siblings if puts().any(Value::is_array) => Self::Carts,
             Shape::Siblings => Self::Siblings,
             Shape::Register if puts().next().is_some() && puts().all(Value::is_array) => Self::Cart,
@@ -245,7 +245,12 @@ fn late_ops<'p>(
         .map(|op| op.start())
         .min()
         .unwrap_or(Time::INFINITY);
-    let ops = keyed.ops.iter().map(|&i| &history.ops[i]);
+    // What is put without a key is read under that of a part, and the other way round.
+    let elsewhere = history
+        .keys_of(Shape::Questions)
+        .filter(|other| keyed.shape == Shape::Questions && other.key != keyed.key);
+    let keys = std::iter::once(keyed).chain(elsewhere);
+    let ops = keys.flat_map(|k| &k.ops).map(|&i| &history.ops[i]);
     let changes = |op: &&Op<'_>| op.f() != "read" && op.outcome() != Outcome::Fail;
     ops.filter(changes).filter(|op| op.end() >= first).collect()
 }
@@ -263,7 +268,7 @@ fn may_be_late(history: &Prepared<'_>, keyed: &Keyed<'_>, kind: Kind, groups: &G
             // All but the oldest state must have come late.
             groups.keys().filter(|state| !late.contains(*state)).count() < 2
         }
-        Shape::Set | Shape::RemovableSet => {
+        Shape::Set | Shape::RemovableSet | Shape::Questions => {
             let late: BTreeSet<String> = late.iter().map(|op| op.argument().to_string()).collect();
             let without = |state: &State| -> State {
                 state

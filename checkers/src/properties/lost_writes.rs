@@ -1,7 +1,7 @@
 //! `lost-writes`: an element that was acknowledged is there in the end.
 //!
-//! A register cannot tell a lost write from an overwritten one; these can: a set that only grows (Jepsen's `set` workload), lists that
-//! transactions append to ([`crate::transactions`]), and a register that nothing but compare-and-sets change (a chain: [`crate::chain`]). Lost:
+//! A register cannot tell a lost write from an overwritten one; these can: a set that only grows (Jepsen's `set` workload), questions and answers
+//! ([`crate::questions`], where they are read as they were put, with a key or without), lists that transactions append to ([`crate::transactions`]), and a register that nothing but compare-and-sets change (a chain: [`crate::chain`]). Lost:
 //! acknowledged, and absent from *every* final read that began after the acknowledgement. Absent from some is `convergence`, and counted here
 //! as stale; where no read is marked as final and the last one lacks it, that is `unknown`. Counted apart: recovered (unknown outcome, and there). Also violations: an element that a read returns twice (in a list: more
 //! often than it was appended), and one that was never added or was definitely refused. Linear in the elements of all final reads.
@@ -12,7 +12,7 @@ use crate::happens_before::registers;
 use crate::intern::{Interner, Val};
 use crate::transactions::Transactions;
 use crate::verdict::{Anomaly, PropertyResult};
-use crate::{Budget, Prepared, Property, Shape, chain, words};
+use crate::{Budget, Keyed, Prepared, Property, Shape, chain, words};
 use schism_history::{Op, Outcome, Time};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +41,7 @@ impl Property for LostWrites {
 
     fn fits(&self, history: &Prepared<'_>) -> bool {
         history.has(Shape::Set)
+            || questions(history).next().is_some()
             || history.ops.iter().any(appends)
             || history
                 .keys_of(Shape::Register)
@@ -58,6 +59,7 @@ impl Property for LostWrites {
         let mut registers = history.keys_of(Shape::Register);
         let final_read = |&i: &usize| history.ops[i].f() == "read" && history.ops[i].is_final();
         history.has(Shape::Set)
+            || questions(history).any(|k| k.ops.iter().any(final_read))
             || lists()
             || registers.any(|k| chain::is_chain(history, k) && k.ops.iter().any(final_read))
     }
@@ -85,7 +87,8 @@ impl Property for LostWrites {
 const STAND_IN: &str = "no read is marked as final; those after the last acknowledgement stand in";
 
 fn sets(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts, budget: &Budget<'_>) {
-    for (done, keyed) in history.keys_of(Shape::Set).enumerate() {
+    let sets = history.keys_of(Shape::Set).chain(questions(history));
+    for (done, keyed) in sets.enumerate() {
         if findings.out_of_time_at(budget, done, keyed) {
             return;
         }
@@ -106,7 +109,7 @@ fn sets(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts, bu
         let mut key = Key::new(name, false);
         key.marked = marked;
         let ops = keyed.ops.iter().map(|&i| &history.ops[i]);
-        for op in ops.filter(|op| op.f() == "add") {
+        for op in ops.filter(|op| op.f() != "read") {
             key.add(op, op.argument());
         }
         for (done, op) in reads.into_iter().enumerate() {
@@ -119,6 +122,17 @@ fn sets(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts, bu
         }
         key.check(findings, counts, budget);
     }
+}
+
+/// Questions and answers, where all of them are put and read without keys, or under the same: else a read may show what was put under another.
+fn questions<'p>(history: &'p Prepared<'_>) -> impl Iterator<Item = &'p Keyed<'p>> {
+    let keys = || history.keys_of(Shape::Questions);
+    let mixed = keys().count() > 1 && keys().any(|k| k.key.is_none());
+    let any = |k: &Keyed<'_>, read: bool| {
+        let is_read = |&i: &usize| history.ops[i].f() == "read";
+        k.ops.iter().any(|i| is_read(i) == read)
+    };
+    keys().filter(move |k| !mixed && any(k, true) && any(k, false))
 }
 
 fn appends(op: &Op<'_>) -> bool {

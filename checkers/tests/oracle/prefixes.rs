@@ -1,4 +1,4 @@
-//! `consistent-prefix`: some order of the writes has a prefix for every read.
+//! `consistent-prefix`: some order of the writes, in which they keep real time, has a prefix for every read.
 
 use crate::support::random::{Lines, cases, one_in, pick};
 use crate::{agree, prove, violated_if};
@@ -88,6 +88,81 @@ fn by_client(rng: &mut ChaCha8Rng) -> Lines {
     transactions(rng, true)
 }
 
+/// Transactions that overlap, of whoever. The writes happen in some order that time allows, and reads see a state, now and then one key of another.
+fn overlapping(rng: &mut ChaCha8Rng) -> Lines {
+    struct Planned {
+        line: (String, String),
+        micros: Vec<Value>,
+        at: u64,
+        happens: bool,
+    }
+    let mut planned: Vec<Planned> = Vec::new();
+    let lists = one_in(rng, 6);
+    for process in 0..rng.random_range(2..5) {
+        let start = rng.random_range(0..12);
+        let end = start + rng.random_range(1..10);
+        let outcome = pick(rng, &["ok", "ok", "ok", "ok", "info", "fail"]);
+        let mut micros = Vec::new();
+        for key in pick(rng, &[&[0][..], &[1], &[0, 1], &[0, 2], &[0, 0]]) {
+            let f = if lists && *key == 2 { "append" } else { "w" };
+            let value = 100 * process + micros.len();
+            micros.push(json!([f, key, value]));
+        }
+        if one_in(rng, 5) {
+            // What it read before it wrote.
+            micros.insert(0, json!(["r", 1 - micros.len() % 2, null]));
+        }
+        let late = outcome == "info" && one_in(rng, 2);
+        planned.push(Planned {
+            line: (
+                format!("{process}: txn -"),
+                format!("@{start}..{end} {outcome}"),
+            ),
+            at: 100 * start
+                + rng.random_range(0..100 * (end - start) + if late { 2000 } else { 0 }),
+            micros,
+            happens: outcome == "ok" || (outcome == "info" && one_in(rng, 2)),
+        });
+    }
+    planned.sort_by_key(|p| p.at);
+    let mut states = vec![State::new()];
+    for p in &mut planned {
+        let mut now = states.last().unwrap().clone();
+        for micro in &mut p.micros {
+            if micro[0] == "r" {
+                micro[2] = now.get(&micro[1].to_string()).cloned().unwrap_or_default();
+            } else {
+                apply(&mut now, micro);
+            }
+        }
+        if p.happens {
+            states.push(now);
+        }
+    }
+    let of_writes = planned.iter().map(|p| {
+        let (who, when) = &p.line;
+        format!("{who} {} {when}", Value::from(p.micros.clone()))
+    });
+    let mut lines: Lines = of_writes.collect();
+    let wrong = !one_in(rng, 3);
+    for process in 20..rng.random_range(21..25) {
+        let past = pick(rng, &states);
+        let mut micros = Vec::new();
+        for key in 0..rng.random_range(2..4) {
+            let another = wrong && one_in(rng, 4);
+            let from = if another {
+                pick(rng, &states)
+            } else {
+                past.clone()
+            };
+            let value = from.get(&key.to_string()).cloned().unwrap_or_default();
+            micros.push(json!(["r", key, value]));
+        }
+        lines.push(format!("{process}: txn - {} @90..91", Value::from(micros)));
+    }
+    lines
+}
+
 fn micros<'h>(op: &Op<'h>) -> &'h [Value] {
     let txn = op.result().unwrap_or(op.argument());
     txn.as_array().unwrap()
@@ -111,7 +186,7 @@ impl Write<'_> {
 
     fn precedes(&self, other: &Self) -> bool {
         let ops = self.op.zip(other.op);
-        ops.is_some_and(|(a, b)| a.session() == b.session() && a.precedes(&b))
+        ops.is_some_and(|(a, b)| a.precedes(&b))
     }
 }
 
@@ -177,7 +252,7 @@ fn from_nowhere(reads: &[Op<'_>], writes: &[Write<'_>]) -> Vec<Value> {
     found
 }
 
-/// Tries every order of some of the writes, all of the acknowledged ones among them, that keeps the order of sessions.
+/// Tries every order of some of the writes, all of the acknowledged ones among them, that keeps real time.
 fn some_order(writes: &[Write<'_>], reads: &[Op<'_>], order: &mut Vec<usize>) -> bool {
     let rest: Vec<usize> = (0..writes.len()).filter(|w| !order.contains(w)).collect();
     if rest.iter().all(|w| !writes[*w].must_happen()) && fits(writes, reads, order) {
@@ -207,9 +282,19 @@ fn fits(writes: &[Write<'_>], reads: &[Op<'_>], order: &[usize]) -> bool {
         let mut seen = micros(read).iter().filter(is("r"));
         seen.all(|m| state.get(&m[1].to_string()).unwrap_or(&Value::Null) == &m[2])
     };
-    reads
-        .iter()
-        .all(|read| states.iter().any(|state| sees(read, state)))
+    // Its own writes come after what it read.
+    let before_own = |read: &Op<'_>| {
+        let is_own = |write: &usize| {
+            writes[*write]
+                .op
+                .is_some_and(|op| op.index() == read.index())
+        };
+        order.iter().position(is_own).unwrap_or(order.len())
+    };
+    reads.iter().all(|read| {
+        let states = &states[..=before_own(read)];
+        states.iter().any(|state| sees(read, state))
+    })
 }
 
 #[test]
@@ -226,6 +311,18 @@ fn consistent_prefix() {
         "consistent-prefix",
         cases(500),
         &by_client,
+        oracle_of_a_part,
+    );
+}
+
+#[test]
+fn consistent_prefix_where_many_write() {
+    let oracle = oracle_consistent_prefix;
+    agree("consistent-prefix", cases(2000), &overlapping, oracle);
+    prove(
+        "consistent-prefix",
+        cases(500),
+        &overlapping,
         oracle_of_a_part,
     );
 }
