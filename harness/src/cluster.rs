@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use schism_targets::registry::{NodeAddress, NodeCommand, Options, Program, Target};
+use schism_targets::registry::{LoseUnsynced, NodeAddress, NodeCommand, Options, Program, Target};
 use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -54,6 +54,7 @@ pub struct Cluster {
     own: File,
     /// What takes its place.
     binary: Option<PathBuf>,
+    lose_unsynced: Option<LoseUnsynced>,
 }
 
 impl Cluster {
@@ -103,6 +104,7 @@ impl Cluster {
             crashes: Vec::new(),
             own,
             binary: binary.map(Path::to_owned),
+            lose_unsynced: target.lose_unsynced(),
         })
     }
 
@@ -125,6 +127,26 @@ impl Cluster {
     pub fn set_env(&mut self, node: usize, name: &str, value: &str) {
         let env = &mut self.nodes[node].command.env;
         env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Whether the target can tell what a loss of power would leave.
+    pub fn can_lose_unsynced(&self) -> bool {
+        self.lose_unsynced.is_some()
+    }
+
+    /// Forgets what a node that is down had not synced, but for this share; says what is gone.
+    pub fn lose_unsynced(&mut self, node: usize, keep: f64) -> Result<String> {
+        let lose = self
+            .lose_unsynced
+            .context("the target cannot tell what it had not synced")?;
+        if !matches!(self.state(node), State::Gone(_)) {
+            bail!(
+                "{} is not down, so its data cannot be changed",
+                self.name(node)
+            );
+        }
+        let data = self.folder(node).join("data");
+        lose(&data, keep).with_context(|| format!("cannot change the data of {}", self.name(node)))
     }
 
     /// Since when it runs.

@@ -240,3 +240,40 @@ fn a_clock_jumps_to_and_fro_and_a_restarted_node_keeps_the_wrong_one() {
     }
     run(&spec("clock:all", "by = \"+1s\", strobe = \"50ms\""));
 }
+
+/// Lines of the run's own storage: what was there before, and what is left.
+#[test]
+fn a_loss_of_power_takes_what_was_not_synced_and_nothing_else() {
+    let with = |fsync: &str| {
+        format!(
+            "{}\n[options]\nfsync = \"{fsync}\"\n",
+            spec("power:all", "")
+        )
+    };
+    let gone = |evidence: &str| -> u64 {
+        let records = evidence.split("; n").skip(1).map(|part| {
+            let word = part.split_whitespace().nth(1).unwrap();
+            word.parse::<u64>().unwrap_or(0)
+        });
+        records.sum()
+    };
+    // Under fsync=always nothing that was acknowledged was not synced: the run passes, whatever else is gone.
+    let always = run(&with("always"));
+    let (few, many) = (evidence(&always, "power", "effect"), {
+        let out = tempfile::tempdir().unwrap();
+        let output = start(out.path(), &with("never"))
+            .wait_with_output()
+            .unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "what was acknowledged is gone"
+        );
+        let events = events(out.path());
+        evidence(&events, "power", "effect").to_owned()
+    });
+    assert!(
+        gone(&many) > 30 && gone(few) < gone(&many),
+        "{few} / {many}"
+    );
+}

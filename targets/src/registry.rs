@@ -148,6 +148,9 @@ pub struct Guarantees {
     pub available_with_minority_down: bool,
 }
 
+/// Forgets what a node's data directory holds that was not synced, but for a share of it; says what is gone.
+pub type LoseUnsynced = fn(data: &Path, keep: f64) -> Result<String, crate::storage::StorageError>;
+
 /// A system under test.
 pub trait Target: Sync {
     /// Its name on the command line.
@@ -179,6 +182,11 @@ pub trait Target: Sync {
             Some((status.term, index))
         });
         leading.max().map(|(_, index)| index)
+    }
+    /// What a loss of power leaves of a node's data, but for this share of what was not synced: carried out while the node is down, and told in words.
+    /// None: the target cannot tell.
+    fn lose_unsynced(&self) -> Option<LoseUnsynced> {
+        None
     }
     /// What these (resolved) options promise.
     fn guarantees(&self, options: &Options) -> Guarantees;

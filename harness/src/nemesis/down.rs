@@ -11,12 +11,17 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 /// How a node is taken down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Way {
     /// SIGKILL.
     Kill,
     /// SIGTERM, which it may take so long to obey.
     Stop(Duration),
+    /// SIGKILL, and what was not synced is gone, but for this share.
+    PowerLoss {
+        /// 0 to 1.
+        kept: f64,
+    },
 }
 
 impl Way {
@@ -24,6 +29,7 @@ impl Way {
         match self {
             Self::Kill => "kill",
             Self::Stop(_) => "stop",
+            Self::PowerLoss { .. } => "cut the power of",
         }
     }
 }
@@ -52,7 +58,7 @@ impl Fault for Down {
 
     fn inject(&mut self, id: u64, world: &mut World) -> Result<()> {
         self.nodes.iter().try_for_each(|node| match self.way {
-            Way::Kill => world.kill(id, *node),
+            Way::Kill | Way::PowerLoss { .. } => world.kill(id, *node),
             Way::Stop(_) => world.stop(id, *node),
         })
     }
@@ -60,7 +66,8 @@ impl Fault for Down {
     fn prove(&mut self, world: &mut World) -> Result<Proof> {
         let gone = |s: &State| matches!(s, State::Gone(_));
         // A paused node obeys only when it goes on.
-        let held = |world: &World, node| self.way != Way::Kill && world.is_paused(node);
+        let obeys = matches!(self.way, Way::Stop(_));
+        let held = |world: &World, node| obeys && world.is_paused(node);
         if let Way::Stop(patience) = self.way {
             for node in &self.nodes {
                 world.cluster.wait_for(*node, gone, patience);
@@ -73,6 +80,12 @@ impl Fault for Down {
                 proof.proved = false;
                 let name = &self.names[*node];
                 let _ = write!(proof.evidence, "; {name} had ended by itself");
+            }
+        }
+        if let Way::PowerLoss { kept } = self.way {
+            for node in &self.nodes {
+                let lost = world.cluster.lose_unsynced(*node, kept)?;
+                let _ = write!(proof.evidence, "; {}: {lost}", self.names[*node]);
             }
         }
         Ok(proof)

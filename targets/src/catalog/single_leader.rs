@@ -7,12 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::registry::{
-    Guarantees, NodeAddress, NodeCommand, OptionError, OptionSpec, Options, Program, ReadPromise,
-    Target, ValueKind, fill_in,
+    Guarantees, LoseUnsynced, NodeAddress, NodeCommand, OptionError, OptionSpec, Options, Program,
+    ReadPromise, Target, ValueKind, fill_in,
 };
 use crate::replicas::single_leader::{Ack, Config, Failover, ReadMode};
 use crate::replicas::{Millis, NodeName};
-use crate::storage::Fsync;
+use crate::storage::{self, Fsync};
 use crate::wire::{Role, Status};
 
 /// The name of the target.
@@ -160,6 +160,16 @@ impl Target for SingleLeader {
             args,
             env: Vec::new(),
         }
+    }
+
+    fn lose_unsynced(&self) -> Option<LoseUnsynced> {
+        Some(|data, keep| {
+            let lost = storage::lose_unsynced(data, keep)?;
+            let (records, bytes) = (lost.records, lost.bytes);
+            Ok(format!(
+                "{records} records ({bytes} bytes) were not synced and are gone"
+            ))
+        })
     }
 
     fn recovered(&self, statuses: &[Option<Status>]) -> Result<(), String> {

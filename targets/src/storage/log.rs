@@ -126,6 +126,17 @@ impl LogFile {
         self.dirty
     }
 
+    /// Of the active segment: its path, where the last record ends that is durable, and where each one after it ends.
+    pub(super) fn unsynced(&self) -> (&Path, u64, Vec<u64>) {
+        let (active, synced) = (self.active(), read_marker(&self.marker));
+        let durable = synced.saturating_sub(active.base) as usize;
+        let ends = active.records.iter().map(|(end, _)| *end);
+        let mut ends: Vec<u64> = ends.collect();
+        let after = ends.split_off(durable.min(ends.len()));
+        let end = ends.last().copied().unwrap_or(SEGMENT_HEADER as u64);
+        (&active.path, end, after)
+    }
+
     /// Appends records that continue the log, in one write.
     pub fn append(&mut self, records: &[Record]) -> Result<(), StorageError> {
         let mut bytes = Vec::new();

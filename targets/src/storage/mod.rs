@@ -9,6 +9,7 @@
 
 mod lock;
 mod log;
+mod power;
 mod record;
 mod whole;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 pub use lock::lock;
 pub use log::{Cut, LogFile, Recovery};
+pub use power::{Lost, lose_unsynced};
 pub use record::{Decoded, HEADER_BYTES, Record, decode, encode};
 pub use whole::{load, save};
 

@@ -4,6 +4,7 @@ mod clock;
 mod kill;
 mod partition;
 mod pause;
+mod power;
 mod slow;
 mod stop;
 
@@ -17,6 +18,7 @@ pub fn families() -> &'static [&'static dyn Family] {
         &stop::Stop,
         &pause::Pause,
         &slow::Slow,
+        &power::Power,
         &clock::Clocks,
     ]
 }
