@@ -102,7 +102,7 @@ impl Findings {
         self.details.insert(name.to_owned(), value.into());
     }
 
-    /// Violated if there is an anomaly, else unknown if there is a doubt, else holds.
+    /// Violated if there is an anomaly, else unknown if there is a doubt or nothing was looked at, else holds.
     pub(crate) fn result(self) -> PropertyResult {
         let doubted = self.doubted + usize::from(self.late.is_some());
         let verdict = match (self.count, doubted) {
@@ -125,6 +125,7 @@ impl Findings {
             details: self.details,
             decides: false,
         }
+        .unless_void()
     }
 }
 

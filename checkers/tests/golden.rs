@@ -20,12 +20,12 @@ mod support;
 
 use schism_checkers::verdict::{Decision, PropertyResult};
 use schism_checkers::{Budget, Model, Prepared, check_as, properties};
-use schism_history::{History, jsonl};
+use schism_history::{Event, EventKind, History, Process, jsonl};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::streamed_as;
+use support::{is_void, streamed_as};
 
 /// What a history alone can never violate: they only say how much there is to judge by.
 const NEVER_VIOLATED: [&str; 2] = ["meaningful", "stats"];
@@ -282,6 +282,61 @@ fn with_little_time_no_other_verdict_is_found() {
             }
         }
     }
+}
+
+/// The same operations, each with this outcome; nothing: none was ever answered.
+fn all_ended(history: &History, kind: Option<EventKind>) -> History {
+    let client = |e: &Event| e.process != Process::Nemesis;
+    let ended = |mut e: Event| match (kind, client(&e) && e.kind != EventKind::Invoke) {
+        (Some(kind), true) => {
+            e.kind = kind;
+            Some(e)
+        }
+        (None, true) => None,
+        // A process has one operation under way.
+        (None, false) if client(&e) => {
+            e.process = Process::Client(e.index);
+            Some(e)
+        }
+        (_, false) => Some(e),
+    };
+    History::new(history.events.iter().cloned().filter_map(ended).collect()).unwrap()
+}
+
+/// Neither in memory nor as a stream, whatever became of the operations.
+#[test]
+fn what_looked_at_nothing_does_not_hold() {
+    let (mut void, mut held) = (BTreeSet::new(), 0);
+    for case in cases().iter().filter(|case| !case.words.no_budget) {
+        let of_kind = |kind| all_ended(&case.history, kind);
+        let failed = of_kind(Some(EventKind::Fail));
+        for history in [&case.history, &failed, &of_kind(None)] {
+            let prepared = Prepared::new(history);
+            for property in properties().iter().filter(|p| p.fits(&prepared)) {
+                let name = property.name();
+                let looked = AtomicUsize::new(0);
+                let budget = Budget {
+                    exhausted: &|| looked.fetch_add(1, Ordering::Relaxed) >= ENOUGH,
+                    memory_bytes: u64::MAX,
+                };
+                let whole = property.check(&prepared, &budget);
+                let streamed = streamed_as(history, None, name);
+                for result in [Some(whole), streamed].into_iter().flatten() {
+                    let short = case.short();
+                    let holds = result.verdict == Decision::Holds;
+                    held += usize::from(holds);
+                    assert!(
+                        !holds || result.checked > 0,
+                        "{name} holds of nothing for {short}"
+                    );
+                    if is_void(&result) {
+                        void.insert(name);
+                    }
+                }
+            }
+        }
+    }
+    assert!(held > 100 && void.len() > 10, "{held} {void:?}");
 }
 
 #[test]

@@ -267,12 +267,13 @@ impl Check {
         element: &Element<'_>,
         what: &str,
     ) {
-        self.acknowledged += u64::from(element.acknowledged().is_some());
+        let acknowledged = element.acknowledged().is_some();
+        self.acknowledged += u64::from(acknowledged);
+        self.findings.checked(usize::from(acknowledged));
         let Some(add) = add_wins::sure(element) else {
-            self.replaced += u64::from(element.acknowledged().is_some());
+            self.replaced += u64::from(acknowledged);
             return;
         };
-        self.findings.checked(1);
         match set.finally(element, add.end()) {
             ([], _) => self.findings.doubt(|| {
                 format!(
