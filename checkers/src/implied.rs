@@ -59,15 +59,16 @@ pub(crate) fn settle(
             .is_some_and(|result| result.verdict == Decision::Holds);
         for name in weaker.iter().filter(|_| holds) {
             let looked_at = looked_at(name, history, tally, results);
-            if let Some(result) = results.get_mut(*name) {
-                if result.verdict == Decision::Unknown && looked_at > 0 {
-                    result.verdict = Decision::Holds;
-                    result.checked = looked_at;
-                    let by_itself = std::mem::take(&mut result.why);
-                    result.why = format!(
-                        "{stronger} holds, and that implies this; by itself it was undecided: {by_itself}"
-                    );
-                }
+            if let Some(result) = results.get_mut(*name)
+                && result.verdict == Decision::Unknown
+                && looked_at > 0
+            {
+                result.verdict = Decision::Holds;
+                result.checked = looked_at;
+                let by_itself = std::mem::take(&mut result.why);
+                result.why = format!(
+                    "{stronger} holds, and that implies this; by itself it was undecided: {by_itself}"
+                );
             }
         }
     }

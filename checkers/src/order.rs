@@ -19,6 +19,7 @@ use crate::verdict::Anomaly;
 use crate::{Budget, Keyed, Prepared, Shape, words};
 use schism_history::Time;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A session guarantee on registers: which of a session's later versions must not be older than which earlier ones.
 pub(crate) struct Guarantee {
@@ -294,14 +295,21 @@ fn ambiguous(register: &Register<'_>, sessions: &[Session]) -> Option<Val> {
 }
 
 /// Whether an order of all operations in real time exists: then no session goes back in it, whichever write a read saw. That is for
-/// `linearizable` to search as far as it may; here some of its memory must do.
+/// `linearizable` to search as far as it may; here a share of its time and memory must do.
 fn is_linearizable(register: &Register<'_>, budget: &Budget<'_>) -> bool {
+    const LOOKS: usize = 64;
     const SHARE: u64 = 8;
-    let budget = Budget {
-        memory_bytes: budget.memory_bytes / SHARE,
-        ..*budget
+    let looks = AtomicUsize::new(LOOKS + register.ops.len() / LOOKS);
+    let one_less = |looks: usize| looks.checked_sub(1);
+    let exhausted = || {
+        let left = looks.fetch_update(Relaxed, Relaxed, one_less);
+        left.is_err() || budget.is_exhausted()
     };
-    linearize(&register.ops, register.values.len(), &budget) == Linearization::Exists
+    let share = Budget {
+        exhausted: &exhausted,
+        memory_bytes: budget.memory_bytes / SHARE,
+    };
+    linearize(&register.ops, register.values.len(), &share) == Linearization::Exists
 }
 
 /// The writes, if one session alone made them.

@@ -401,7 +401,6 @@ impl<'p> Judge<'_, 'p> {
         advice: &Advice,
     ) -> Anomaly {
         anomaly(name, operations, message, advice)
-            .shortened()
             .with("key", words::key(self.keyed.key))
             .with("element", self.value.clone())
     }
