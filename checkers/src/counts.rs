@@ -267,7 +267,7 @@ impl<'p> Counts<'p> {
             words::key(self.keyed.key),
         );
         let name = format!("{}-{side}", if read.is_final() { "final" } else { "read" });
-        let operations = self.named(self.enough(n, read, low), Add::of_side(low), read);
+        let operations = self.named(&self.enough(n, read, low), Add::of_side(low), read);
         self.anomaly(&name, operations, message, advice)
             .with("least", words::figure(least))
             .with("most", words::figure(most))
@@ -285,17 +285,17 @@ impl<'p> Counts<'p> {
             n - sum,
         );
         // With one add that surely happened, nothing is another sum than that.
-        let shows = sure.into_iter().filter(|add| n == 0 && add.by != 0).take(1);
-        let operations = self.named(shows.collect(), |add| add.by != n, read);
+        let shows = sure.into_iter().find(|add| n == 0 && add.by != 0);
+        let operations = self.named(shows.as_slice(), |add| add.by != n, read);
         self.anomaly("no-such-sum", operations, message, &ADVICE_HIGH)
             .with("may_be_in_it", indexes(&maybe))
     }
 
-    /// These adds with the read; where there are none, one add all the same, of which the read is as wrong: without any, nobody would know that this is a
-    /// counter.
+    /// These adds with the read; where there are none, one add all the same, of which the read is as wrong, and where the read is of null, one of a number:
+    /// without these, nobody would know that this is a counter.
     pub(crate) fn named<O: Ord>(
         &self,
-        adds: Vec<&Add<'_>>,
+        adds: &[&Add<'_>],
         harmless: impl Fn(&Add<'_>) -> O,
         read: &Op<'_>,
     ) -> Vec<u64> {
@@ -305,6 +305,11 @@ impl<'p> Counts<'p> {
             operations.extend(other.map(|add| add.op).or(self.refused).map(Op::index));
         }
         operations.push(read.index());
+        let numeric = |op: &Op<'_>| op.result().is_some_and(serde_json::Value::is_number);
+        if !numeric(read) {
+            let other = self.reads.iter().find(|(_, op)| numeric(op));
+            operations.extend(other.map(|(_, op)| op.index()));
+        }
         operations
     }
 

@@ -99,7 +99,7 @@ fn beyond(counts: &Counts<'_>, n: i128, read: &Op<'_>, most: i128) -> Anomaly {
         words::key(counts.keyed.key),
     );
     // Fewer adds make it no better, so it is a proof alone.
-    let operations = counts.named(Vec::new(), Add::of_side(!high), read);
+    let operations = counts.named(&[], Add::of_side(!high), read);
     counts.anomaly(name, operations, message, advice)
 }
 
@@ -112,7 +112,7 @@ fn no_such_sum(counts: &Counts<'_>, n: i128, read: &Op<'_>) -> Anomaly {
         words::key(counts.keyed.key),
         words::plural(tried.len(), "add"),
     );
-    let operations = counts.named(Vec::new(), |add| add.by != n, read);
+    let operations = counts.named(&[], |add| add.by != n, read);
     counts
         .anomaly("no-such-sum", operations, message, &ADVICE_SUM)
         .with("may_be_in_it", indexes(&tried))
@@ -193,7 +193,7 @@ fn backwards(
         words::key(counts.keyed.key),
         words::noun(earlier.1),
     );
-    let mut operations = counts.named(Vec::new(), Add::of_side(true), later.1);
+    let mut operations = counts.named(&[], Add::of_side(true), later.1);
     operations.push(earlier.1.index());
     counts.anomaly("went-back", operations, message, &ADVICE_BACK)
 }
