@@ -2,6 +2,10 @@
 //!
 //! A final read must be what was acknowledged before it, and some of what may have taken effect besides, each add once or not at all; whether some
 //! subset adds up is decided exactly ([`crate::sums`]). Null is 0. O(n log n), and O(n) for each final read.
+//!
+//! What an anomaly names is minimal. A read that is too low names just enough acknowledged increments, the greatest first, to exceed it; one that is too high
+//! is a violation alone (with some add, to tell a counter), for fewer increments make it no better, unless only decrements keep it down. So is one
+//! that no choice of adds makes: the message has the figures, and the details the adds to choose from.
 
 use crate::findings::{Advice, Findings, anomaly};
 use crate::sums::subset_has_sum;
@@ -33,6 +37,11 @@ impl Add<'_> {
         self.op.precedes(read)
     }
 
+    /// Which adds explain least of a read that is too low (or too high): the greatest first, or the least.
+    pub(crate) fn of_side(low: bool) -> impl Fn(&Add<'_>) -> i128 {
+        move |add| if low { add.by } else { -add.by }
+    }
+
     /// Whether it may have taken effect by the end of the read.
     pub(crate) fn maybe_by(&self, read: &Op<'_>) -> bool {
         self.op.start() <= read.end()
@@ -44,6 +53,8 @@ pub(crate) struct Counts<'p> {
     pub(crate) keyed: &'p Keyed<'p>,
     /// In order of invocation.
     pub(crate) adds: Vec<Add<'p>>,
+    /// A definitely refused add.
+    refused: Option<&'p Op<'p>>,
     /// An add of what is no whole number.
     pub(crate) strange: bool,
     /// Answered reads with what they returned, in order of invocation.
@@ -87,10 +98,21 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    /// Of adds that surely happened, by their ends, and of all that were tried, by their starts.
+    pub(crate) fn new(sure: Vec<(Time, i128)>, tried: Vec<(Time, i128)>) -> Self {
+        let (sure, tried) = (Running::new(sure), Running::new(tried));
+        Self { sure, tried }
+    }
+
     /// The least and the most.
     pub(crate) fn of(&self, read: &Op<'_>) -> (i128, i128) {
-        let (sure_up, sure_down) = self.sure.before(read.start());
-        let (tried_up, tried_down) = self.tried.by(read.end());
+        self.between(read.start(), read.end())
+    }
+
+    /// The same for a read in this interval.
+    pub(crate) fn between(&self, start: Time, end: Time) -> (i128, i128) {
+        let (sure_up, sure_down) = self.sure.before(start);
+        let (tried_up, tried_down) = self.tried.by(end);
         (sure_up + tried_down, tried_up + sure_down)
     }
 
@@ -120,11 +142,15 @@ impl<'p> Counts<'p> {
         let mut counts = Self {
             keyed,
             adds: Vec::new(),
+            refused: None,
             strange: false,
             reads: Vec::new(),
         };
         for op in keyed.ops.iter().map(|&i| &history.ops[i]) {
             let is_add = op.f() == "add";
+            if is_add && op.outcome() == Outcome::Fail {
+                counts.refused = counts.refused.or(Some(op));
+            }
             let said = match op.outcome() {
                 Outcome::Ok | Outcome::Info if is_add => Some(op.argument()),
                 _ if is_add => None,
@@ -153,10 +179,8 @@ impl<'p> Counts<'p> {
     pub(crate) fn bounds(&self) -> Bounds {
         let acknowledged = self.adds.iter().filter(|add| add.op.is_ok());
         let tried = self.adds.iter().map(|add| (add.op.start(), add.by));
-        Bounds {
-            sure: Running::new(acknowledged.map(|add| (add.op.end(), add.by)).collect()),
-            tried: Running::new(tried.collect()),
-        }
+        let sure = acknowledged.map(|add| (add.op.end(), add.by));
+        Bounds::new(sure.collect(), tried.collect())
     }
 
     /// Doubts where nothing says what the counter holds, or holds in the end.
@@ -242,23 +266,11 @@ impl<'p> Counts<'p> {
             words::noun_short(read),
             words::key(self.keyed.key),
         );
-        let counts = |add: &&Add<'_>| {
-            if (add.by > 0) == low {
-                add.surely_before(read)
-            } else {
-                add.maybe_by(read)
-            }
-        };
         let name = format!("{}-{side}", if read.is_final() { "final" } else { "read" });
-        self.anomaly(
-            &name,
-            self.adds.iter().filter(counts),
-            read,
-            message,
-            advice,
-        )
-        .with("least", words::figure(least))
-        .with("most", words::figure(most))
+        let operations = self.named(&self.enough(n, read, low), Add::of_side(low), read);
+        self.anomaly(&name, operations, message, advice)
+            .with("least", words::figure(least))
+            .with("most", words::figure(most))
     }
 
     fn no_such_sum(&self, n: i128, read: &Op<'_>) -> Anomaly {
@@ -272,23 +284,71 @@ impl<'p> Counts<'p> {
             words::plural(maybe.len(), "add"),
             n - sum,
         );
-        let adds = sure.into_iter().chain(maybe);
-        self.anomaly("no-such-sum", adds, read, message, &ADVICE_HIGH)
+        // With one add that surely happened, nothing is another sum than that.
+        let shows = sure.into_iter().find(|add| n == 0 && add.by != 0);
+        let operations = self.named(shows.as_slice(), |add| add.by != n, read);
+        self.anomaly("no-such-sum", operations, message, &ADVICE_HIGH)
+            .with("may_be_in_it", indexes(&maybe))
     }
 
-    /// An anomaly of a read and these adds.
-    pub(crate) fn anomaly<'a>(
+    /// These adds with the read; where there are none, one add all the same, of which the read is as wrong, and where the read is of null, one of a number:
+    /// without these, nobody would know that this is a counter.
+    pub(crate) fn named<O: Ord>(
+        &self,
+        adds: &[&Add<'_>],
+        harmless: impl Fn(&Add<'_>) -> O,
+        read: &Op<'_>,
+    ) -> Vec<u64> {
+        let mut operations: Vec<u64> = adds.iter().map(|add| add.op.index()).collect();
+        if operations.is_empty() {
+            let other = self.adds.iter().rev().max_by_key(|add| harmless(add));
+            operations.extend(other.map(|add| add.op).or(self.refused).map(Op::index));
+        }
+        operations.push(read.index());
+        let numeric = |op: &Op<'_>| op.result().is_some_and(serde_json::Value::is_number);
+        if !numeric(read) {
+            let other = self.reads.iter().find(|(_, op)| numeric(op));
+            operations.extend(other.map(|(_, op)| op.index()));
+        }
+        operations
+    }
+
+    /// Acknowledged before a read, the greatest first, until they alone are more (or less, where it is too high) than it returned.
+    fn enough(&self, n: i128, read: &Op<'_>, low: bool) -> Vec<&Add<'p>> {
+        let sign = if low { 1 } else { -1 };
+        let of_the_side = |add: &&Add<'_>| add.by * sign > 0 && add.surely_before(read);
+        let mut adds: Vec<&Add<'p>> = self.adds.iter().filter(of_the_side).collect();
+        adds.sort_by_key(|add| (std::cmp::Reverse(add.by.abs()), add.op.index()));
+        adds.truncate(enough(adds.iter().map(|add| add.by * sign), n * sign));
+        adds
+    }
+
+    /// An anomaly of this counter.
+    pub(crate) fn anomaly(
         &self,
         name: &str,
-        adds: impl Iterator<Item = &'a Add<'a>>,
-        read: &Op<'_>,
+        operations: Vec<u64>,
         message: String,
         advice: &Advice,
     ) -> Anomaly {
-        let adds = adds.filter(|add| add.by != 0);
-        let operations = adds.map(|add| add.op.index()).chain([read.index()]);
-        anomaly(name, operations.collect(), message, advice)
-            .shortened()
-            .with("key", words::key(self.keyed.key))
+        anomaly(name, operations, message, advice).with("key", words::key(self.keyed.key))
     }
+}
+
+/// How many of these numbers, from the first on, add up to more than a bound.
+pub(crate) fn enough(numbers: impl Iterator<Item = i128>, bound: i128) -> usize {
+    let mut sum = 0;
+    let short = |number: &i128| {
+        let short = sum <= bound;
+        sum += number;
+        short
+    };
+    numbers.take_while(short).count()
+}
+
+/// The first of some adds by their names, for the details of an anomaly.
+pub(crate) fn indexes(adds: &[&Add<'_>]) -> Vec<u64> {
+    const LISTED: usize = 20;
+    let adds = adds.iter().filter(|add| add.by != 0);
+    adds.take(LISTED).map(|add| add.op.index()).collect()
 }

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     anomalies: Vec<Anomaly>,
+    /// How many operations these name together.
+    named: usize,
     count: u64,
     checked: u64,
     doubts: Vec<String>,
@@ -19,6 +21,9 @@ pub(crate) struct Findings {
     details: Map<String, Value>,
 }
 
+/// How many operations all anomalies that are listed may name together, but for the last of them. None is cut: a part of a proof is no proof, and some
+/// proofs are long by nature (a counter that lacks the last of many increments).
+const NAMED_MAX: usize = 100_000;
 /// How many doubts are written out; the rest is a number.
 const DOUBTS_LISTED: usize = 5;
 
@@ -30,8 +35,10 @@ impl Findings {
     /// An anomaly; its text is only made when it will be listed.
     pub(crate) fn violate(&mut self, anomaly: impl FnOnce() -> Anomaly) {
         self.count += 1;
-        if self.anomalies.len() < ANOMALIES_LISTED {
-            self.anomalies.push(anomaly());
+        if self.anomalies.len() < ANOMALIES_LISTED && self.named < NAMED_MAX {
+            let anomaly = anomaly();
+            self.named += anomaly.operations.len();
+            self.anomalies.push(anomaly);
         }
     }
 
@@ -102,7 +109,7 @@ impl Findings {
         self.details.insert(name.to_owned(), value.into());
     }
 
-    /// Violated if there is an anomaly, else unknown if there is a doubt, else holds.
+    /// Violated if there is an anomaly, else unknown if there is a doubt or nothing was looked at, else holds.
     pub(crate) fn result(self) -> PropertyResult {
         let doubted = self.doubted + usize::from(self.late.is_some());
         let verdict = match (self.count, doubted) {
@@ -125,6 +132,7 @@ impl Findings {
             details: self.details,
             decides: false,
         }
+        .unless_void()
     }
 }
 
@@ -156,21 +164,7 @@ pub(crate) fn anomaly(
     }
 }
 
-/// How many operations a proof by sums or losses names: such a proof can be the whole history.
-pub(crate) const PROOF_LISTED: usize = 1000;
-
 impl Anomaly {
-    /// Names only so many of the operations (the latest), and says how many there are.
-    #[must_use]
-    pub(crate) fn shortened(mut self) -> Self {
-        let all = self.operations.len();
-        if all > PROOF_LISTED {
-            self.operations.drain(..all - PROOF_LISTED);
-            return self.with("operations_in_all", all);
-        }
-        self
-    }
-
     /// The same with one more figure.
     #[must_use]
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {

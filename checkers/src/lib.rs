@@ -36,6 +36,7 @@ mod finals;
 mod findings;
 mod fixed;
 mod happens_before;
+mod implied;
 mod intern;
 mod late;
 pub mod linearize;
@@ -266,7 +267,8 @@ fn find(name: &str) -> Result<&'static dyn Property, CheckError> {
     })
 }
 
-/// Merges what was found, worst first: a violation stays one, whatever else is open.
+/// Merges what was found, worst first: a violation stays one, whatever else is open. What is undecided by itself holds where one holds
+/// that implies it.
 pub fn merge(
     history: &Prepared<'_>,
     tally: &Tally,
@@ -277,6 +279,7 @@ pub fn merge(
         result.decides = chosen.decides;
         properties.insert(chosen.property.name().to_owned(), result);
     }
+    implied::settle(history, tally, &mut properties);
     let worst = properties
         .values()
         .filter(|p| p.decides)

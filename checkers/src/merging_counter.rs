@@ -6,8 +6,8 @@
 //! go back, nor a session's while it stays with its replica; where both answers name their nodes and these differ, the session has moved, and going
 //! back is counted in the details only. O(n log n), times the ranges of sums where the numbers are odd ones ([`crate::sums`]).
 
-use crate::counts::{ADVICE_HIGH, ADVICE_LOW, Add, Counts};
-use crate::findings::{Advice, Findings, anomaly};
+use crate::counts::{ADVICE_HIGH, ADVICE_LOW, Add, Counts, indexes};
+use crate::findings::{Advice, Findings};
 use crate::sums::{Sums, common_divisor};
 use crate::verdict::{Anomaly, PropertyResult};
 use crate::{Budget, Prepared, Shape, words};
@@ -98,25 +98,24 @@ fn beyond(counts: &Counts<'_>, n: i128, read: &Op<'_>, most: i128) -> Anomaly {
         words::noun_short(read),
         words::key(counts.keyed.key),
     );
-    let tried = |add: &&Add<'_>| add.maybe_by(read) && (add.by > 0) == high;
-    counts.anomaly(
-        name,
-        counts.adds.iter().filter(tried),
-        read,
-        message,
-        advice,
-    )
+    // Fewer adds make it no better, so it is a proof alone.
+    let operations = counts.named(&[], Add::of_side(!high), read);
+    counts.anomaly(name, operations, message, advice)
 }
 
 fn no_such_sum(counts: &Counts<'_>, n: i128, read: &Op<'_>) -> Anomaly {
     let tried = counts.adds.iter().filter(|add| add.maybe_by(read));
+    let tried: Vec<&Add<'_>> = tried.collect();
     let message = format!(
         "{} of {} returned {n}, and no choice of the {} that had been tried by its end adds up to that.",
         words::noun_short(read),
         words::key(counts.keyed.key),
-        words::plural(tried.clone().count(), "add"),
+        words::plural(tried.len(), "add"),
     );
-    counts.anomaly("no-such-sum", tried, read, message, &ADVICE_SUM)
+    let operations = counts.named(&[], |add| add.by != n, read);
+    counts
+        .anomaly("no-such-sum", operations, message, &ADVICE_SUM)
+        .with("may_be_in_it", indexes(&tried))
 }
 
 /// Who must not go back: a replica, or a session.
@@ -194,7 +193,7 @@ fn backwards(
         words::key(counts.keyed.key),
         words::noun(earlier.1),
     );
-    let operations = vec![earlier.1.index(), later.1.index()];
-    anomaly("went-back", operations, message, &ADVICE_BACK)
-        .with("key", words::key(counts.keyed.key))
+    let mut operations = counts.named(&[], Add::of_side(true), later.1);
+    operations.push(earlier.1.index());
+    counts.anomaly("went-back", operations, message, &ADVICE_BACK)
 }

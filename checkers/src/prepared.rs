@@ -97,7 +97,7 @@ impl<'h> Prepared<'h> {
 
     /// The same, where only a part of the history is there and the whole tells what lives under a key.
     #[must_use]
-    pub(crate) fn with_shapes_of(mut self, whole: &Prepared<'_>) -> Self {
+    pub fn with_shapes_of(mut self, whole: &Prepared<'_>) -> Self {
         for keyed in &mut self.keys {
             if let Ok(at) = whole.keys.binary_search_by_key(&keyed.key, |k| k.key) {
                 keyed.shape = whole.keys[at].shape;

@@ -7,7 +7,7 @@
 use crate::register::{Action, RegisterOp};
 use crate::wgl::Timed;
 use schism_history::Time;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// What leaving out needs to know of an operation. The numbers stand for whatever binds operations together, such as values.
 pub(crate) trait Piece: Clone {
@@ -122,12 +122,21 @@ pub(crate) fn minimal<P: Piece>(ops: &[P], fails: &dyn Fn(&[P]) -> bool) -> Vec<
         core = without;
     }
     let may_go = |op: &P| !op.stays() && (pure || op.gives().is_empty());
+    left_out_in_turn(core, &may_go, fails)
+}
+
+/// Leaves out one group after another, smaller and smaller ones, and single ones until none can go any more.
+fn left_out_in_turn<P: Piece>(
+    mut core: Vec<P>,
+    may_go: &dyn Fn(&P) -> bool,
+    fails: &dyn Fn(&[P]) -> bool,
+) -> Vec<P> {
     let (mut size, mut work) = (core.len().div_ceil(2), 0);
     while size > 0 {
-        let mut at = 0;
+        let (mut at, before) = (0, core.len());
         while at < core.len() && work < WORK_MAX {
             let end = core.len().min(at + size);
-            let fewer = leave_out(&core, at..end, &may_go);
+            let fewer = leave_out(&core, at..end, may_go);
             work += core.len();
             if fewer.len() < core.len() && fails(&fewer) {
                 core = fewer;
@@ -135,9 +144,34 @@ pub(crate) fn minimal<P: Piece>(ops: &[P], fails: &dyn Fn(&[P]) -> bool) -> Vec<
                 at += size;
             }
         }
-        size = if size == 1 { 0 } else { size.div_ceil(2) };
+        size = match size {
+            1 if core.len() == before || work >= WORK_MAX => 0,
+            1 => 1,
+            _ => size.div_ceil(2),
+        };
     }
     core
+}
+
+/// Fewer of the operations that contradict one another together and not without any one of the `others`: what stays is what those need to be explained, each
+/// by itself. For objects on which nobody knows who needs whom, such as sums.
+pub(crate) fn minimal_together<P: Piece>(
+    core: Vec<P>,
+    is_other: &dyn Fn(&P) -> bool,
+    fails: &dyn Fn(&[P]) -> bool,
+) -> Vec<P> {
+    let together = |part: &[P]| {
+        let others = (0..part.len()).filter(|i| is_other(&part[*i]));
+        let mut without = others.map(|i| {
+            let mut fewer = part.to_vec();
+            fewer.remove(i);
+            fewer
+        });
+        // Last, because the budget may run out in between, and then nothing fails.
+        without.all(|fewer| !fails(&fewer)) && fails(part)
+    };
+    let core = left_out_in_turn(core, is_other, fails);
+    left_out_in_turn(core, &|op| !is_other(op), &together)
 }
 
 /// What was known at the earliest moment by which it already failed: later ends are unknown, later answers are not there.
@@ -186,16 +220,19 @@ fn leave_out<P: Piece>(
     if !out.contains(&true) {
         return ops.to_vec();
     }
-    loop {
-        let left_out = (0..ops.len()).filter(|i| out[*i]);
-        let gone: BTreeSet<u32> = left_out.flat_map(|i| ops[i].gives()).collect();
-        let orphan = |i: &usize| !out[*i] && ops[*i].needs().iter().any(|v| gone.contains(v));
-        let orphans: Vec<usize> = (0..ops.len()).filter(orphan).collect();
-        if orphans.is_empty() {
-            break;
+    let mut needy: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (i, op) in ops.iter().enumerate() {
+        for need in op.needs() {
+            needy.entry(need).or_default().push(i);
         }
-        for i in orphans {
-            out[i] = true;
+    }
+    let mut gone: Vec<usize> = (0..ops.len()).filter(|i| out[*i]).collect();
+    while let Some(giver) = gone.pop() {
+        let given = ops[giver].gives().into_iter();
+        for orphan in given.filter_map(|v| needy.remove(&v)).flatten() {
+            if !std::mem::replace(&mut out[orphan], true) {
+                gone.push(orphan);
+            }
         }
     }
     let kept = (0..ops.len()).filter(|i| !out[*i]);

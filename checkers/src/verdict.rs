@@ -100,4 +100,24 @@ impl PropertyResult {
             decides: false,
         }
     }
+    /// Whether nothing wrong was found for want of anything to look at.
+    pub(crate) fn is_void(&self) -> bool {
+        self.verdict == Decision::Unknown && self.checked == 0 && self.why.starts_with(VOID)
+    }
+
+    /// What holds of nothing at all is no pass: it is unknown.
+    #[must_use]
+    pub(crate) fn unless_void(mut self) -> Self {
+        if self.verdict == Decision::Holds && self.checked == 0 {
+            self.verdict = Decision::Unknown;
+            self.why = match self.why.as_str() {
+                "" => VOID.to_owned(),
+                why => format!("{VOID}; {why}"),
+            };
+        }
+        self
+    }
 }
+
+/// Why a property that found nothing wrong is unknown all the same.
+pub(crate) const VOID: &str = "there was nothing to look at: of what it is about no operation was answered, or surely happened";

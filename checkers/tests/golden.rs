@@ -18,14 +18,15 @@
 
 mod support;
 
-use schism_checkers::verdict::{Decision, PropertyResult};
-use schism_checkers::{Budget, Model, Prepared, check_as, properties};
-use schism_history::{History, jsonl};
+use schism_checkers::verdict::{Anomaly, Decision, PropertyResult};
+use schism_checkers::{Budget, Model, Prepared, check_as, properties, property};
+use schism_history::{Event, EventKind, History, Op, Process, jsonl};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::streamed_as;
+use support::{is_void, only, streamed_as};
 
 /// What a history alone can never violate: they only say how much there is to judge by.
 const NEVER_VIOLATED: [&str; 2] = ["meaningful", "stats"];
@@ -282,6 +283,231 @@ fn with_little_time_no_other_verdict_is_found() {
             }
         }
     }
+}
+
+/// What names more than is needed to be wrong alone, and why.
+const NOT_MINIMAL: [(&str, &[&str]); 5] = [
+    (
+        "that something is in none of the final reads, or in all, is said of all of them",
+        &["lost", "lost-update", "removed-and-there"],
+    ),
+    (
+        "that too few succeed, or none for too long, is said of all that were tried",
+        &["too-few-succeed", "outage"],
+    ),
+    (
+        "that the target did not recover is said of all that was tried, and of what the driver saw",
+        &["not-recovered", "crashed", "recovered-in-word-only"],
+    ),
+    (
+        "when the first holder gave the lock back belongs to what happened",
+        &["two-holders"],
+    ),
+    (
+        "how a client knew of the run that it wrote into belongs to what happened",
+        &["interleaved"],
+    ),
+];
+/// The same of models: a read of a set is held against one element, whatever else it has.
+const NOT_MINIMAL_AS: [Model; 1] = [Model::Set];
+/// A violation of which what is named alone is none: what lives there is told by writes that are not named.
+const NOT_ALONE: [&str; 1] = ["convergence/violated/a_list_in_a_register_has_an_order.history"];
+
+impl Case {
+    /// What the property says of a part of the history, whose keys are what they are in this one; none: what they seem to be.
+    fn anomalies_of(&self, part: &History, whole: Option<&History>) -> Vec<Anomaly> {
+        let mut prepared = Prepared::new(part).with_model(self.words.model);
+        if let Some(whole) = whole {
+            prepared = prepared.with_shapes_of(&Prepared::new(whole));
+        }
+        let property = property(&self.property).unwrap();
+        if !property.fits(&prepared) {
+            return Vec::new();
+        }
+        let result = property.check(&prepared, &Budget::unlimited());
+        result.anomalies
+    }
+
+    /// An operation (its index in the part) without which the rest is as wrong, in the same way, also where all is left out that hangs on it.
+    fn one_too_many(
+        &self,
+        part: &History,
+        whole: Option<&History>,
+        wrong: &Anomaly,
+    ) -> Option<u64> {
+        let way = |a: &Anomaly| (a.name.clone(), a.details.get("reason").cloned());
+        let ops = part.ops();
+        // What is as wrong in these operations, by their places among them.
+        let as_wrong = |kept: &[u64]| {
+            let rest = only(part, kept);
+            let indexes: Vec<u64> = rest.ops().iter().map(Op::index).collect();
+            let place = |index: &u64| kept[indexes.iter().position(|i| i == index).unwrap()];
+            let anomalies = self.anomalies_of(&rest, whole).into_iter();
+            let same = anomalies.filter(|anomaly| way(anomaly) == way(wrong));
+            same.map(|anomaly| anomaly.operations.iter().map(place).collect())
+                .collect::<Vec<Vec<u64>>>()
+        };
+        let without = |gone: &BTreeSet<u64>| -> Vec<u64> {
+            let kept = ops.iter().map(Op::index).filter(|i| !gone.contains(i));
+            kept.collect()
+        };
+        let can_go = |op: &&Op<'_>| {
+            // Whatever is unknown to have been taken may have been taken by any of these.
+            let takes = op.f() == "dequeue" && op.result().is_none();
+            let alone = as_wrong(&without(&BTreeSet::from([op.index()])));
+            let for_want_of_it = |found: &Vec<u64>| {
+                let mut with_it = found.clone();
+                with_it.push(op.index());
+                with_it.sort_unstable();
+                as_wrong(&with_it).is_empty()
+            };
+            !takes
+                && !alone.iter().all(for_want_of_it)
+                && !as_wrong(&without(&with_dependents(op, &ops))).is_empty()
+        };
+        ops.iter().find(can_go).map(Op::index)
+    }
+}
+
+/// The operation, those that saw what it wrote, and so on; who took an element out goes with who put it in.
+fn with_dependents(dropped: &Op<'_>, ops: &[Op<'_>]) -> BTreeSet<u64> {
+    let mut gone = BTreeSet::from([dropped.index()]);
+    loop {
+        let values: Vec<&Value> = ops
+            .iter()
+            .filter(|op| gone.contains(&op.index()))
+            .flat_map(written)
+            .collect();
+        let depends = |op: &&Op<'_>| {
+            let needed = op.f() == "cas" && values.contains(&&op.argument()[0]);
+            let put = op.f() == "enqueue" && values.contains(&op.argument());
+            let seen = op.result().filter(|_| op.f() != "write" && op.f() != "add");
+            needed || put || seen.is_some_and(|seen| values.iter().any(|value| has(seen, value)))
+        };
+        let before = gone.len();
+        gone.extend(ops.iter().filter(depends).map(Op::index));
+        if gone.len() == before {
+            return gone;
+        }
+    }
+}
+
+/// The values that an operation puts somewhere.
+fn written<'h>(op: &Op<'h>) -> Vec<&'h Value> {
+    let argument = op.argument();
+    match op.f() {
+        "write" | "add" | "enqueue" => vec![argument],
+        "cas" => vec![&argument[1]],
+        "dequeue" => op.result().into_iter().collect(),
+        "insert" => vec![&argument["text"]],
+        "txn" => {
+            let parts = argument.as_array().into_iter().flatten();
+            let writes = parts.filter(|part| part[0] != "r");
+            writes.map(|part| &part[2]).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn has(seen: &Value, value: &Value) -> bool {
+    let within = |list: &Vec<Value>| list.iter().any(|v| has(v, value));
+    match (seen, value) {
+        (Value::String(seen), Value::String(value)) => seen.contains(value.as_str()),
+        (Value::Array(list), _) => seen == value || within(list),
+        _ => seen == value,
+    }
+}
+
+/// Every anomaly of every violated history is one by its operations alone; and none of them can be left out, alone or with all that saw what it wrote:
+/// then nothing is wrong, or something else.
+#[test]
+fn every_anomaly_is_a_proof_alone_and_none_of_its_operations_can_go() {
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for case in cases().iter().filter(|case| !case.words.no_budget) {
+        for anomaly in case.anomalies_of(&case.history, None) {
+            seen += 1;
+            let (named, short) = (&anomaly.operations, case.short());
+            let alone = only(&case.history, named);
+            // Reads alone may not tell what lives there.
+            let by_itself = !case.anomalies_of(&alone, None).is_empty();
+            let whole = (!by_itself).then_some(&case.history);
+            if case.anomalies_of(&alone, whole).is_empty() && !NOT_ALONE.contains(&short.as_str()) {
+                wrong.push(format!("{short}: {named:?} alone are no violation"));
+            }
+            let name = anomaly.name.as_str();
+            let excepted = NOT_MINIMAL.iter().any(|(_, names)| names.contains(&name))
+                || case
+                    .words
+                    .model
+                    .is_some_and(|model| NOT_MINIMAL_AS.contains(&model));
+            if let Some(index) = case.one_too_many(&alone, whole, &anomaly)
+                && !excepted
+            {
+                let place = alone.ops().iter().position(|op| op.index() == index);
+                let index = sorted(named)[place.unwrap()];
+                wrong.push(format!(
+                    "{short}: {index} of {named:?} is not needed for {name}"
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen > 150, "{seen} anomalies");
+}
+
+/// The same operations, each with this outcome; nothing: none was ever answered.
+fn all_ended(history: &History, kind: Option<EventKind>) -> History {
+    let client = |e: &Event| e.process != Process::Nemesis;
+    let ended = |mut e: Event| match (kind, client(&e) && e.kind != EventKind::Invoke) {
+        (Some(kind), true) => {
+            e.kind = kind;
+            Some(e)
+        }
+        (None, true) => None,
+        // A process has one operation under way.
+        (None, false) if client(&e) => {
+            e.process = Process::Client(e.index);
+            Some(e)
+        }
+        (_, false) => Some(e),
+    };
+    History::new(history.events.iter().cloned().filter_map(ended).collect()).unwrap()
+}
+
+/// Neither in memory nor as a stream, whatever became of the operations.
+#[test]
+fn what_looked_at_nothing_does_not_hold() {
+    let (mut void, mut held) = (BTreeSet::new(), 0);
+    for case in cases().iter().filter(|case| !case.words.no_budget) {
+        let of_kind = |kind| all_ended(&case.history, kind);
+        let failed = of_kind(Some(EventKind::Fail));
+        for history in [&case.history, &failed, &of_kind(None)] {
+            let prepared = Prepared::new(history);
+            for property in properties().iter().filter(|p| p.fits(&prepared)) {
+                let name = property.name();
+                let looked = AtomicUsize::new(0);
+                let budget = Budget {
+                    exhausted: &|| looked.fetch_add(1, Ordering::Relaxed) >= ENOUGH,
+                    memory_bytes: u64::MAX,
+                };
+                let whole = property.check(&prepared, &budget);
+                let streamed = streamed_as(history, None, name);
+                for result in [Some(whole), streamed].into_iter().flatten() {
+                    let short = case.short();
+                    let holds = result.verdict == Decision::Holds;
+                    held += usize::from(holds);
+                    assert!(
+                        !holds || result.checked > 0,
+                        "{name} holds of nothing for {short}"
+                    );
+                    if is_void(&result) {
+                        void.insert(name);
+                    }
+                }
+            }
+        }
+    }
+    assert!(held > 100 && void.len() > 10, "{held} {void:?}");
 }
 
 #[test]

@@ -4,8 +4,10 @@
 
 mod support;
 
-use schism_checkers::verdict::{ANOMALIES_LISTED, Decision, Outcome, Verdict};
-use schism_checkers::{Budget, CheckError, check, properties, property};
+use schism_checkers::verdict::{ANOMALIES_LISTED, Decision, Outcome, PropertyResult, Verdict};
+use schism_checkers::{
+    Budget, CheckError, Chosen, Model, Prepared, Tally, check, merge, properties, property,
+};
 use schism_history::{History, jsonl};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -91,6 +93,52 @@ fn only_deciding_properties_decide() {
     let named = verdict(&all, Some(&["monotonic-reads"]), &[]);
     assert_eq!(named.verdict, Outcome::Pass);
     assert_eq!(named.properties.len(), 1);
+}
+
+/// What the side-by-side path and the streams hand over, with one that had no time or did not fit into memory.
+fn merged(history: &History, model: Option<Model>, undecided: &str) -> Verdict {
+    let prepared = Prepared::new(history).with_model(model);
+    let chosen = |name| Chosen {
+        property: property(name).unwrap(),
+        decides: true,
+    };
+    let result = |name| chosen(name).check(&prepared, &Budget::unlimited());
+    let mut results: Vec<_> = ["linearizable", "stale-reads"]
+        .into_iter()
+        .map(|name| (chosen(name), result(name)))
+        .collect();
+    results.push((chosen(undecided), PropertyResult::unknown("it had no time")));
+    merge(&prepared, &Tally::of(&prepared), results)
+}
+
+#[test]
+fn what_is_undecided_holds_where_something_holds_that_implies_it() {
+    let guarantees = [
+        "monotonic-reads",
+        "read-your-writes",
+        "monotonic-writes",
+        "writes-follow-reads",
+    ];
+    for name in guarantees {
+        let settled = &merged(&history(&[HOLDS]), None, name).properties[name];
+        assert_eq!(settled.verdict, Decision::Holds, "{name}");
+        assert!(settled.checked > 0 && settled.why.contains("linearizable holds"));
+        let model = Some(Model::Register);
+        let verdict = merged(&history(&[HOLDS]), model, name);
+        assert_eq!(verdict.verdict, Outcome::Pass);
+        for open in [
+            &[VIOLATED, HOLDS][..],
+            &[UNKNOWN, HOLDS],
+            // Sets are judged as well, and linearizable says nothing of them.
+            &[HOLDS, "3: add s 1 @0..1; 3: read s [1] @2..3"],
+            // There is nothing that could be wrong.
+            &["2: write z 1 @0..1 info"],
+        ] {
+            let open = &merged(&history(open), None, name).properties[name];
+            assert_eq!(open.verdict, Decision::Unknown, "{name}");
+            assert_eq!(open.why, "it had no time");
+        }
+    }
 }
 
 #[test]
@@ -206,11 +254,18 @@ fn an_empty_history_proves_nothing() {
 
 #[test]
 fn a_run_that_proves_nothing_does_not_pass() {
-    let refused = history(&["0: write x 1 @0..1 fail; 0: read x null @2..3 fail"]);
-    let verdict = verdict(&refused, None, &[]);
-    assert_eq!(verdict.properties["linearizable"].verdict, Decision::Holds);
-    assert_eq!(verdict.verdict, Outcome::Inconclusive);
-    assert_eq!(verdict.meaningful["meaningful"], false);
+    for (what, expected) in [
+        ("0: write x 1 @0..1 info", Decision::Holds),
+        (
+            "0: write x 1 @0..1 fail; 0: read x null @2..3 fail",
+            Decision::Unknown,
+        ),
+    ] {
+        let verdict = verdict(&history(&[what]), None, &[]);
+        assert_eq!(verdict.properties["linearizable"].verdict, expected);
+        assert_eq!(verdict.verdict, Outcome::Inconclusive);
+        assert_eq!(verdict.meaningful["meaningful"], false);
+    }
 }
 
 /// A fault without proof makes a pass worth nothing, and a violation none the less true.

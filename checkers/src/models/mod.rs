@@ -4,7 +4,7 @@
 //! [`crate::wgl`]), and what it does not know is an error, never left out in silence. Reading null means that nothing was there; Knossos lets a nil
 //! read match anything, because its histories cannot tell the two apart.
 
-mod counter;
+pub(crate) mod counter;
 mod multi_register;
 mod mutex;
 mod queue;
@@ -220,7 +220,20 @@ pub(crate) trait Kind<'h> {
 
     /// Whether an order of them exists, sorted by start. What it names as impossible proves it as it stands; nothing named: it has to be found.
     fn decide(&self, ops: &[Timed<Self::Call>], budget: &Budget<'_>) -> Linearization;
+
+    /// Fewer of the operations of a core that was found by leaving out all that may go; `ops` are the whole.
+    fn fewer(
+        &self,
+        _ops: &[Timed<Self::Call>],
+        core: Vec<Timed<Self::Call>>,
+        _fails: Fails<'_, Self::Call>,
+    ) -> Vec<Timed<Self::Call>> {
+        core
+    }
 }
+
+/// Whether no order of these operations exists.
+type Fails<'f, C> = &'f dyn Fn(&[Timed<C>]) -> bool;
 
 /// The calls of an object, sorted by start. Definite failures and a replica's own state say nothing.
 fn read<'h, K: Kind<'h>>(
@@ -262,7 +275,7 @@ fn judge<'h, K: Kind<'h>>(
                 !budget.is_exhausted()
                     && matches!(kind.decide(ops, budget), Linearization::Impossible(_))
             };
-            let core = shrink::minimal(&ops, &fails);
+            let core = kind.fewer(&ops, shrink::minimal(&ops, &fails), &fails);
             Linearization::Impossible(core.iter().map(place).collect())
         }
         Linearization::Impossible(core) => {

@@ -134,8 +134,7 @@ impl<'p, 'h> Load<'p, 'h> {
                     share * 100.0,
                     least * 100.0
                 );
-                let operations = bad.iter().map(|op| op.index()).collect();
-                anomaly("too-few-succeed", operations, message, &ADVICE).shortened()
+                named("too-few-succeed", &bad, message)
             });
         }
     }
@@ -207,6 +206,21 @@ fn outage(waiting: &[&Op<'_>], from: Time, to: Time, most_ms: f64) -> Anomaly {
         words::span(from, to),
         words::plural(waiting.len(), "attempt"),
     );
-    let operations = waiting.iter().map(|op| op.index()).collect();
-    anomaly("outage", operations, message, &ADVICE).shortened()
+    named("outage", waiting, message)
+}
+
+/// How many operations an anomaly names at most. Any failures are too few successes, and an outage is told by its first attempt and its end.
+const NAMED: usize = 1000;
+
+/// Names all of these, or the first ones, the last ones and the first success, and says how many there are.
+fn named(name: &str, ops: &[&Op<'_>], message: String) -> Anomaly {
+    let index = |op: &&Op<'_>| op.index();
+    if ops.len() <= NAMED {
+        return anomaly(name, ops.iter().map(index).collect(), message, &ADVICE);
+    }
+    let (first, last) = (&ops[..NAMED / 2], &ops[ops.len() - NAMED / 2 + 1..]);
+    let success = ops.iter().filter(|op| succeeded(op));
+    let success = success.min_by_key(|op| op.end());
+    let some = first.iter().chain(last).chain(success).map(index);
+    anomaly(name, some.collect(), message, &ADVICE).with("operations_in_all", ops.len())
 }

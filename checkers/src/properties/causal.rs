@@ -159,7 +159,7 @@ fn explain(
             "These operations contradict one another.".to_owned(),
         ),
     };
-    anomaly(name, accesses.indexes(&core), message, &ADVICE).shortened()
+    anomaly(name, accesses.indexes(&core), message, &ADVICE)
 }
 
 /// With the writes whose values they found, and with who shows that what is unknown happened; and so on.

@@ -7,7 +7,7 @@
 
 use crate::findings::{Advice, Findings, anomaly};
 use crate::linearize::{Linearization, linearize};
-use crate::models::Object;
+use crate::models::{Object, counter};
 use crate::register::{Register, RegisterOp};
 use crate::search::{Found, search};
 use crate::stream::{Fold, Windows};
@@ -171,11 +171,18 @@ fn explain_object(
             said(&ops)
         ),
     };
+    let sum = (model == Model::Counter).then(|| counter::reason(history, object, &ops));
+    let (reason, message) = sum
+        .flatten()
+        .map_or((None, message), |(reason, why)| (Some(reason), why));
     let operations = ops.iter().map(|op| op.index()).collect();
-    anomaly("not-linearizable", operations, message, &ADVICE_OBJECT)
+    let anomaly = anomaly("not-linearizable", operations, message, &ADVICE_OBJECT)
         .with("key", name.clone())
-        .with("model", model.name())
-        .shortened()
+        .with("model", model.name());
+    match reason {
+        Some(reason) => anomaly.with("reason", reason),
+        None => anomaly,
+    }
 }
 
 fn said(ops: &[&Op<'_>]) -> String {

@@ -12,7 +12,7 @@
 //! have covered it ([`crate::runs`]). Only final reads marked as such say what became of an update:
 //! without them, or where the target had not recovered, `unknown`. O(n log n), and see [`crate::happens_before`] for several keys.
 
-use crate::counts::{Add, Counts, Exact};
+use crate::counts::{Add, Counts, Exact, enough};
 use crate::elements::{Element, Elements};
 use crate::findings::{Advice, Findings, anomaly};
 use crate::happens_before::{Causality, Holds, Replaced, Seen, Update, Updates, holds, registers};
@@ -267,12 +267,13 @@ impl Check {
         element: &Element<'_>,
         what: &str,
     ) {
-        self.acknowledged += u64::from(element.acknowledged().is_some());
+        let acknowledged = element.acknowledged().is_some();
+        self.acknowledged += u64::from(acknowledged);
+        self.findings.checked(usize::from(acknowledged));
         let Some(add) = add_wins::sure(element) else {
-            self.replaced += u64::from(element.acknowledged().is_some());
+            self.replaced += u64::from(acknowledged);
             return;
         };
-        self.findings.checked(1);
         match set.finally(element, add.end()) {
             ([], _) => self.findings.doubt(|| {
                 format!(
@@ -396,30 +397,49 @@ fn falls_short(counts: &Counts<'_>, finals: &[(i128, &Op<'_>)]) -> bool {
     short && sure(at) > 0 && (same || together < sure(at))
 }
 
+/// Names the final reads, all of which lack something, and just enough of what was acknowledged before the first of them.
 fn lost_adds(counts: &Counts<'_>, finals: &[(i128, &Op<'_>)]) -> Anomaly {
     let (n, read) = finals[0];
-    let missing = |add: &&Add<'_>| finals.iter().any(|(_, read)| add.surely_before(read));
-    let adds: Vec<&Add<'_>> = counts
+    let before: Vec<&Add<'_>> = counts
         .adds
         .iter()
-        .filter(missing)
-        .filter(|add| add.by != 0)
+        .filter(|add| add.surely_before(read) && add.by != 0)
         .collect();
-    let before = adds.iter().filter(|add| add.surely_before(read));
+    let sum: i128 = before.iter().map(|add| add.by).sum();
     let message = format!(
-        "{} of {} returned {n}, and {} that were acknowledged before it make {}: some are in none of {}{}.",
+        "{} of {} returned {n}, and {} that were acknowledged before it make {sum}: some are in none of {}{}.",
         words::noun_short(read),
         words::key(counts.keyed.key),
-        words::plural(before.clone().count(), "add"),
-        before.map(|add| add.by).sum::<i128>(),
+        words::plural(before.len(), "add"),
         words::plural(finals.len(), "final read"),
         words::replicas(finals.iter().map(|(_, read)| *read)),
     );
     let reads = finals.iter().map(|(_, read)| read.index());
+    let adds = enough_lost(counts, finals, before, sum.signum());
     let operations = adds.iter().map(|add| add.op.index()).chain(reads).collect();
-    anomaly("lost-update", operations, message, &ADVICE)
-        .shortened()
-        .with("key", words::key(counts.keyed.key))
+    anomaly("lost-update", operations, message, &ADVICE).with("key", words::key(counts.keyed.key))
+}
+
+/// The greatest of these adds, so many that every final read holds less, and that all of them together do where they differ.
+fn enough_lost<'c>(
+    counts: &'c Counts<'_>,
+    finals: &[(i128, &Op<'_>)],
+    mut adds: Vec<&'c Add<'c>>,
+    sign: i128,
+) -> Vec<&'c Add<'c>> {
+    let all = || finals.iter().map(|(n, _)| n * sign);
+    let same = finals.iter().all(|(n, _)| *n == finals[0].0);
+    let most = all().max().unwrap_or(0).max(0);
+    let bound = if same { most } else { most.max(all().sum()) };
+    adds.sort_by_key(|add| (std::cmp::Reverse(add.by.abs()), add.op.index()));
+    if adds.iter().map(|add| add.by * sign).sum::<i128>() > bound {
+        adds.truncate(enough(adds.iter().map(|add| add.by * sign), bound));
+        return adds;
+    }
+    // Some read lacks what was acknowledged only after the first one had begun.
+    let missing = |add: &&Add<'_>| finals.iter().any(|(_, read)| add.surely_before(read));
+    let adds = counts.adds.iter().filter(missing);
+    adds.filter(|add| add.by != 0).collect()
 }
 
 fn lost(register: &Updates<'_>, update: &Update<'_>, finals: &[Seen<'_>]) -> Anomaly {

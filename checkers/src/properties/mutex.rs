@@ -237,7 +237,7 @@ impl<'p> Lock<'p> {
                     words::list(&said)
                 );
                 let operations = core.map(Op::index).collect();
-                anomaly("two-holders", operations, message, &ADVICE_HELD).with("key", key).shortened()
+                anomaly("two-holders", operations, message, &ADVICE_HELD).with("key", key)
             }),
             Linearization::OutOf(what, at) => findings.doubt(|| {
                 let at = self.ops.get(at).map_or_else(String::new, |op| words::noun(op));

@@ -216,7 +216,7 @@ fn explain(accesses: &Accesses<'_>, session: u32, core: &[Access]) -> Anomaly {
         "No order of all writes fits what one session saw, each session's writes in its own order: {}; others wrote: {others}.",
         words::list(&mine)
     );
-    anomaly("not-pram", indexes, message, &ADVICE).shortened()
+    anomaly("not-pram", indexes, message, &ADVICE)
 }
 
 /// The first of some operations in words, and how many more there are.

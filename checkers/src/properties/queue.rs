@@ -395,8 +395,6 @@ impl<'p> Key<'p> {
         message: String,
         advice: &Advice,
     ) -> Anomaly {
-        anomaly(name, operations, message, advice)
-            .shortened()
-            .with("key", words::key(self.keyed.key))
+        anomaly(name, operations, message, advice).with("key", words::key(self.keyed.key))
     }
 }

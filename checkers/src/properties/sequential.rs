@@ -108,7 +108,7 @@ fn explain(accesses: &Accesses<'_>, core: &[Access]) -> Anomaly {
         "No one order of these operations keeps each session's order and fits what they saw: {}.",
         words::list(&said)
     );
-    anomaly("not-sequential", accesses.indexes(core), message, &ADVICE).shortened()
+    anomaly("not-sequential", accesses.indexes(core), message, &ADVICE)
 }
 
 // --- Jepsen's keys in parts ------------------------------------------------------------------------------------------------

@@ -194,7 +194,9 @@ impl<'p> Judge<'_, 'p> {
             .chain(seen)
             .min_by_key(|op| op.end());
         let (Some(known), Some(since)) = (known, acknowledged.or(seen)) else {
-            check.counts.recovered += u64::from(!self.element.seen_finally.is_empty());
+            let recovered = !self.element.seen_finally.is_empty();
+            check.counts.recovered += u64::from(recovered);
+            check.findings.checked(usize::from(recovered));
             self.gone_at_last(check);
             return;
         };
@@ -399,7 +401,6 @@ impl<'p> Judge<'_, 'p> {
         advice: &Advice,
     ) -> Anomaly {
         anomaly(name, operations, message, advice)
-            .shortened()
             .with("key", words::key(self.keyed.key))
             .with("element", self.value.clone())
     }

@@ -108,6 +108,11 @@ impl Tally {
         phase.add(outcome);
     }
 
+    /// How many operations of a function succeeded.
+    pub(crate) fn succeeded(&self, f: &str) -> u64 {
+        self.functions.get(f).map_or(0, |counts| counts.ok)
+    }
+
     /// The counts of a phase.
     pub(crate) fn of_phase(&self, phase: Phase) -> Counts {
         self.phases.get(&phase).copied().unwrap_or_default()

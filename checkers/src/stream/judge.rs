@@ -134,13 +134,16 @@ pub(super) fn judge<I: Iterator<Item = Result<Event, jsonl::Error>>>(
             if let Some(count) = count.filter(|_| result.verdict == Decision::Violated) {
                 result.count = count;
             }
-            (chosen, result)
+            (chosen, result.unless_void())
         });
     Ok(all.collect())
 }
 
 /// One part's result more: the worse verdict, and what the fold has counted itself.
 fn add(result: &mut PropertyResult, part: PropertyResult) {
+    if part.is_void() {
+        return;
+    }
     result.verdict = result.verdict.max(part.verdict);
     result.count += part.count;
     let room = ANOMALIES_LISTED.saturating_sub(result.anomalies.len());

@@ -5,7 +5,7 @@
 pub(crate) mod random;
 
 use schism_checkers::stream::{self, Frame, Survey};
-use schism_checkers::verdict::PropertyResult;
+use schism_checkers::verdict::{Decision, PropertyResult};
 use schism_checkers::{Budget, CheckError, Chosen, Model, Prepared, check, check_as};
 use schism_history::{EventKind, History, Op, Outcome, Process, Time};
 use serde_json::Value;
@@ -33,6 +33,12 @@ pub(crate) fn result_as(history: &History, model: Model) -> Result<PropertyResul
 /// What the checker says of a property that fits.
 pub(crate) fn result(history: &History, property: &str) -> PropertyResult {
     result_or_error(history, property).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Whether it found nothing wrong for want of anything to look at, which is no pass.
+pub(crate) fn is_void(result: &PropertyResult) -> bool {
+    let unknown = result.verdict == Decision::Unknown && result.checked == 0;
+    unknown && result.why.starts_with("there was nothing to look at")
 }
 
 /// What the checker says of one property when it reads the history as a stream; nothing where it cannot, or where the property does not fit.
