@@ -29,6 +29,14 @@ impl Budget<'_> {
     pub fn is_exhausted(&self) -> bool {
         (self.exhausted)()
     }
+
+    /// These as long as the time lasts, for what is gathered in many short steps. Who concludes something from what was gathered asks first.
+    pub(crate) fn lasting<I: IntoIterator>(&self, all: I) -> impl Iterator<Item = I::Item> {
+        let lasts = |done: usize| !(done.is_multiple_of(STEPS) && self.is_exhausted());
+        let all = all.into_iter().enumerate();
+        all.take_while(move |(done, _)| lasts(*done))
+            .map(|(_, one)| one)
+    }
 }
 
 impl std::fmt::Debug for Budget<'_> {

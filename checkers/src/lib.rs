@@ -87,7 +87,7 @@ pub trait Property: Sync {
     fn fits(&self, history: &Prepared<'_>) -> bool;
 
     /// Decides it. When the budget is used up it is `unknown`, and what was found by then stays a violation; only `meaningful` and `stats`
-    /// do not ask, being one pass over the operations.
+    /// do not ask, being one pass over the operations: see [`Chosen::check`].
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult;
 
     /// Whether it is checked though nobody named it, where it fits only a part of what it may be asked about.
@@ -188,13 +188,17 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// Checks it; one that does not fit is `unknown`.
+    /// Checks it; one that does not fit is `unknown`, and so is one that holds when the time is up.
     pub fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
-        if self.property.fits(history) {
-            self.property.check(history, budget)
-        } else {
-            PropertyResult::unknown("the history has no operations that it is about")
+        if !self.property.fits(history) {
+            return PropertyResult::unknown("the history has no operations that it is about");
         }
+        let mut result = self.property.check(history, budget);
+        if result.verdict == Decision::Holds && budget.is_exhausted() {
+            result.verdict = Decision::Unknown;
+            result.why = "ran out of time before all was said and done".to_owned();
+        }
+        result
     }
 }
 
