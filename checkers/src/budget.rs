@@ -10,7 +10,7 @@ pub(crate) const STEPS: usize = 64;
 pub struct Budget<'a> {
     /// Asked now and then (each key, each list that was read, each 64 of what is short): whether the time is up. Once it is, it stays so.
     pub exhausted: &'a (dyn Fn() -> bool + Sync),
-    /// How much memory a search may use for what it remembers, in bytes.
+    /// How much memory a property may use besides the history, in bytes: what its size tells in advance, and what a search remembers.
     pub memory_bytes: u64,
 }
 

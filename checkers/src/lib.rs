@@ -41,6 +41,7 @@ mod late;
 pub mod linearize;
 mod merging_counter;
 mod models;
+mod needs;
 mod order;
 mod pipelines;
 mod prepared;
@@ -188,17 +189,26 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// Checks it; one that does not fit is `unknown`, and so is one that holds when the time is up.
+    /// Checks it; one that does not fit is `unknown`, and so is one that would take more memory than there is, or that holds when the time is up.
     pub fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
+        let rest = match needs::rest(self.property.name(), history, budget) {
+            Ok(rest) => rest,
+            Err(why) => return PropertyResult::unknown(why),
+        };
         if !self.property.fits(history) {
             return PropertyResult::unknown("the history has no operations that it is about");
         }
-        let mut result = self.property.check(history, budget);
+        let mut result = self.property.check(history, &rest);
         if result.verdict == Decision::Holds && budget.is_exhausted() {
             result.verdict = Decision::Unknown;
             result.why = "ran out of time before all was said and done".to_owned();
         }
         result
+    }
+
+    /// About how many bytes it takes besides the history, as far as the history's size tells that before it is begun.
+    pub fn needs_bytes(&self, history: &Prepared<'_>) -> u64 {
+        needs::bytes(self.property.name(), history)
     }
 }
 

@@ -19,7 +19,7 @@
 mod support;
 
 use schism_checkers::verdict::{Decision, PropertyResult};
-use schism_checkers::{Budget, Model, Prepared, Property, check_as, properties};
+use schism_checkers::{Budget, Chosen, Model, Prepared, Property, check_as, properties};
 use schism_history::{History, jsonl};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -263,6 +263,38 @@ fn without_time_nothing_holds() {
             "{name} for {short} does not say why: {}",
             result.why
         );
+    });
+}
+
+/// As the harness asks: then those hold nothing either that ask nobody.
+#[test]
+fn at_its_limits_a_property_is_unknown_and_says_which() {
+    each(|case, property, history| {
+        let chosen = Chosen {
+            property,
+            decides: true,
+        };
+        let at = |late: bool, memory_bytes| {
+            let exhausted = || late;
+            let budget = Budget {
+                exhausted: &exhausted,
+                memory_bytes,
+            };
+            chosen.check(history, &budget)
+        };
+        let (name, short) = (property.name(), case.short());
+        let late = at(true, u64::MAX);
+        assert_ne!(late.verdict, Decision::Holds, "{name} for {short}");
+        let refused = at(false, 1);
+        assert_eq!(refused.verdict, Decision::Unknown, "{name} for {short}");
+        let why = refused.why;
+        assert!(
+            why.starts_with("ran out of memory before it began: it needs about"),
+            "{name} for {short}: {why}"
+        );
+        // Of what is enough, nothing is missed.
+        let enough = at(false, 1 << 30);
+        assert_eq!(enough, property.check(history, &Budget::unlimited()));
     });
 }
 
