@@ -66,7 +66,7 @@ fn measure(shape: &str, chosen: Chosen, history: &Prepared<'_>) {
     let begun = worked();
     let (last, longest, at) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let asked = || {
-        let now = (worked() - begun).as_nanos() as u64;
+        let now = worked().saturating_sub(begun).as_nanos() as u64;
         let gap = now - last.swap(now, Ordering::Relaxed);
         if longest.fetch_max(gap, Ordering::Relaxed) < gap {
             at.store(now - gap, Ordering::Relaxed);
@@ -80,7 +80,7 @@ fn measure(shape: &str, chosen: Chosen, history: &Prepared<'_>) {
     let result = chosen.check(history, &budget);
     asked();
     let ms = |ns: u64| ns as f64 / 1e6;
-    let took = (worked() - begun).as_secs_f64() * 1e3;
+    let took = worked().saturating_sub(begun).as_secs_f64() * 1e3;
     let bytes = ALLOCATOR.peak_usage().saturating_sub(before) as f64;
     let why: String = result.why.chars().take(100).collect();
     println!(

@@ -201,7 +201,13 @@ impl Chosen {
         let mut result = self.property.check(history, &rest);
         if result.verdict == Decision::Holds && budget.is_exhausted() {
             result.verdict = Decision::Unknown;
-            result.why = "ran out of time before all was said and done".to_owned();
+            let notes = Some(result.why).filter(|why| !why.is_empty());
+            let late = "ran out of time before all was said and done".to_owned();
+            result.why = [late]
+                .into_iter()
+                .chain(notes)
+                .collect::<Vec<_>>()
+                .join("; ");
         }
         result
     }

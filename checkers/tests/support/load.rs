@@ -117,10 +117,14 @@ impl Load {
     }
 
     /// One operation, of the next client.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "each call is made for its one operation"
+    )]
     fn op(&mut self, call: Call) {
         let start = self.done * STEP_NS;
         let end = start + 5 + STEP_NS * self.draws.below(CLIENTS - 1);
-        self.push(self.client(), start, end, call, false);
+        self.push(self.client(), start, end, &call, false);
         self.done += 1;
     }
 
@@ -130,11 +134,11 @@ impl Load {
             self.done += CLIENTS;
             let start = self.done * STEP_NS;
             let read = call(f, key, Value::Null, value.clone());
-            self.push(1000 + node, start, start + 5, read, true);
+            self.push(1000 + node, start, start + 5, &read, true);
         }
     }
 
-    fn push(&mut self, client: u64, start: u64, end: u64, call: Call, is_final: bool) {
+    fn push(&mut self, client: u64, start: u64, end: u64, call: &Call, is_final: bool) {
         let node = if is_final { client - 1000 } else { 0 };
         let event = |time, kind, value| Event {
             key: call.key.clone(),
@@ -325,23 +329,17 @@ fn counter(n: u64, falls: bool) -> History {
 fn queue(n: u64) -> History {
     let (mut load, mut inside) = (Load::new(n), VecDeque::new());
     for i in 0..n {
-        match inside.front().copied().filter(|_| load.draws.below(2) == 0) {
-            Some(value) => {
-                inside.pop_front();
-                load.op(call("dequeue", 0, Value::Null, value_of(value)));
-            }
-            None => {
-                inside.push_back(i);
-                load.op(change("enqueue", 0, json!(i)));
-            }
+        let first = inside.front().copied();
+        if let Some(first) = first.filter(|_| load.draws.below(2) == 0) {
+            inside.pop_front();
+            load.op(call("dequeue", 0, Value::Null, json!(first)));
+        } else {
+            inside.push_back(i);
+            load.op(change("enqueue", 0, json!(i)));
         }
     }
     load.op(call("drain", 0, Value::Null, json!(inside)));
     load.history()
-}
-
-fn value_of(n: u64) -> Value {
-    json!(n)
 }
 
 /// One after another, so that the lock is free.
@@ -352,7 +350,7 @@ fn lock(n: u64) -> History {
         let client = i / 2 % CLIENTS;
         let start = i * STEP_NS;
         let call = call(f, 0, Value::Null, Value::Null);
-        load.push(client, start, start + 5, call, false);
+        load.push(client, start, start + 5, &call, false);
     }
     load.history()
 }
