@@ -67,7 +67,8 @@ impl Space {
 }
 
 impl<'p> Accesses<'p> {
-    pub(crate) fn new(history: &'p Prepared<'p>) -> Self {
+    /// Not all of them where the time is up.
+    pub(crate) fn new(history: &'p Prepared<'p>, budget: &Budget<'_>) -> Self {
         let mut accesses = Self {
             all: Vec::new(),
             space: Space {
@@ -80,8 +81,8 @@ impl<'p> Accesses<'p> {
         };
         let mut sessions = BTreeMap::new();
         for keyed in history.keys_of(Shape::Register) {
-            let register = Register::new(history, keyed);
-            accesses.add(&register, &mut sessions);
+            let register = Register::new(history, keyed, budget);
+            accesses.add(&register, &mut sessions, budget);
             accesses.strange.extend(register.strange);
             accesses.keys.push((keyed.key, register.values));
         }
@@ -89,12 +90,17 @@ impl<'p> Accesses<'p> {
         accesses
     }
 
-    fn add(&mut self, register: &Register<'_>, sessions: &mut BTreeMap<u64, u32>) {
+    fn add(
+        &mut self,
+        register: &Register<'_>,
+        sessions: &mut BTreeMap<u64, u32>,
+        budget: &Budget<'_>,
+    ) {
         let first = self.space.versions as Version;
         let key = self.space.initial.len() as u32;
         self.space.initial.push(first + ABSENT);
         self.space.versions += register.values.len();
-        for op in &register.ops {
+        for op in budget.lasting(&register.ops) {
             let next = sessions.len() as u32;
             let Some(session) = self.history.op(op).session() else {
                 continue;
@@ -121,7 +127,10 @@ impl<'p> Accesses<'p> {
     /// budget ran out.
     pub(crate) fn linearizable(&self, budget: &Budget<'_>) -> Option<bool> {
         for keyed in self.history.keys_of(Shape::Register) {
-            let register = Register::new(self.history, keyed);
+            let register = Register::new(self.history, keyed, budget);
+            if budget.is_exhausted() {
+                return None;
+            }
             match linearize(&register.ops, register.values.len(), budget) {
                 Linearization::Exists => {}
                 Linearization::Impossible(_) => return Some(false),
@@ -206,17 +215,17 @@ pub(crate) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    pub(crate) fn new(all: &'a [Access], space: &'a Space) -> Self {
+    /// Not with all lanes where the time is up.
+    pub(crate) fn new(all: &'a [Access], space: &'a Space, budget: &Budget<'_>) -> Self {
         let sources = sources(all, space);
         let happened = happened(all, &sources);
-        let lanes = Lanes::new(all, &happened);
+        let lanes = Lanes::new(all, &happened, budget);
         let (mut writes, mut places) = (Vec::<Vec<(u32, u32)>>::new(), FixedMap::new());
         let mut writers = BTreeMap::<u32, Vec<u32>>::new();
         for (lane, members) in lanes.members.iter().enumerate() {
-            for &at in members
-                .iter()
-                .filter(|at| all[**at as usize].writes.is_some())
-            {
+            let own = members.iter();
+            let own = own.filter(|at| all[**at as usize].writes.is_some());
+            for &at in budget.lasting(own) {
                 let key = all[at as usize].key;
                 let name = name(lane as u32, key);
                 let place = places.get(&name).copied().unwrap_or_else(|| {
@@ -287,7 +296,7 @@ pub(crate) fn sources(all: &[Access], space: &Space) -> Vec<Source> {
     all.iter().map(source).collect()
 }
 
-fn happened(all: &[Access], sources: &[Source]) -> Vec<bool> {
+pub(crate) fn happened(all: &[Access], sources: &[Source]) -> Vec<bool> {
     let mut happened: Vec<bool> = all.iter().map(Access::certain).collect();
     let mut work: Vec<usize> = (0..all.len()).filter(|at| happened[*at]).collect();
     while let Some(at) = work.pop() {
@@ -313,7 +322,7 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    pub(crate) fn new(all: &[Access], happened: &[bool]) -> Self {
+    pub(crate) fn new(all: &[Access], happened: &[bool], budget: &Budget<'_>) -> Self {
         let sessions = all
             .iter()
             .map(|a| a.session as usize + 1)
@@ -326,7 +335,8 @@ impl Lanes {
             sessions: vec![Vec::new(); sessions],
         };
         let mut writes: Vec<u32> = Vec::new();
-        for (at, access) in all.iter().enumerate().filter(|(at, _)| happened[*at]) {
+        let all_that_happened = all.iter().enumerate().filter(|(at, _)| happened[*at]);
+        for (at, access) in budget.lasting(all_that_happened) {
             let own = &mut lanes.sessions[access.session as usize];
             let free = own.iter().copied().find(|lane| {
                 let last = lanes.members[*lane as usize].last();

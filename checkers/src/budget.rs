@@ -10,7 +10,7 @@ pub(crate) const STEPS: usize = 64;
 pub struct Budget<'a> {
     /// Asked now and then (each key, each list that was read, each 64 of what is short): whether the time is up. Once it is, it stays so.
     pub exhausted: &'a (dyn Fn() -> bool + Sync),
-    /// How much memory a search may use for what it remembers, in bytes.
+    /// How much memory a property may use besides the history, in bytes: what its size tells in advance, and what a search remembers.
     pub memory_bytes: u64,
 }
 
@@ -28,6 +28,14 @@ impl Budget<'_> {
     /// Whether the time is up.
     pub fn is_exhausted(&self) -> bool {
         (self.exhausted)()
+    }
+
+    /// These as long as the time lasts, for what is gathered in many short steps. Who concludes something from what was gathered asks first.
+    pub(crate) fn lasting<I: IntoIterator>(&self, all: I) -> impl Iterator<Item = I::Item> {
+        let lasts = |done: usize| !(done.is_multiple_of(STEPS) && self.is_exhausted());
+        let all = all.into_iter().enumerate();
+        all.take_while(move |(done, _)| lasts(*done))
+            .map(|(_, one)| one)
     }
 }
 

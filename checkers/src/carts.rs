@@ -4,6 +4,7 @@
 //! An empty list, or null, is an empty cart. A session has seen a line when it had written it or read it. So a line is lost if nobody who
 //! may have removed it had seen it: as with sets where add wins. Linear in the lines of all operations.
 
+use crate::Budget;
 use crate::elements::Elements;
 use crate::happens_before::{Seen, Update, Updates, is_list_of_lists};
 use crate::intern::Val;
@@ -11,23 +12,23 @@ use schism_history::Time;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The lines of a register's carts, as elements.
-pub(crate) fn lines<'p>(register: &Updates<'p>) -> Elements<'p> {
+/// The lines of a register's carts, as elements; not all of them where the time is up.
+pub(crate) fn lines<'p>(register: &Updates<'p>, budget: &Budget<'_>) -> Elements<'p> {
     let mut set = Elements::empty();
     let finals = register.finals.iter().map(|read| read.op).collect();
     set.finals = Ok(finals);
-    for update in &register.all {
+    for update in budget.lasting(&register.all) {
         let lines = written(&mut set, register, update);
         for line in lines {
             set.all[line as usize].adds.push(update.op);
         }
     }
-    for (place, read) in (0..).zip(&register.finals) {
+    for (place, read) in budget.lasting((0..).zip(&register.finals)) {
         for line in seen(&mut set, register, read) {
             set.all[line as usize].seen_finally.push(place);
         }
     }
-    removals(&mut set, register);
+    removals(&mut set, register, budget);
     set
 }
 
@@ -39,16 +40,16 @@ struct Session<'r, 'p> {
     sights: Vec<(Time, BTreeSet<Val>)>,
 }
 
-fn removals<'p>(set: &mut Elements<'p>, register: &Updates<'p>) {
+fn removals<'p>(set: &mut Elements<'p>, register: &Updates<'p>, budget: &Budget<'_>) {
     let mut sessions: BTreeMap<u64, Session<'_, 'p>> = BTreeMap::new();
-    for read in &register.reads {
+    for read in budget.lasting(&register.reads) {
         let lines = seen(set, register, read);
         if let Some(session) = read.op.session() {
             let session = sessions.entry(session).or_default();
             session.sights.push((read.op.end(), lines));
         }
     }
-    for update in &register.all {
+    for update in budget.lasting(&register.all) {
         let lines = written(set, register, update);
         if let Some(session) = update.op.session() {
             let session = sessions.entry(session).or_default();
@@ -58,7 +59,7 @@ fn removals<'p>(set: &mut Elements<'p>, register: &Updates<'p>) {
     }
     for session in sessions.values_mut() {
         session.sights.sort_by_key(|(end, _)| *end);
-        session.remove(set, register);
+        session.remove(set, register, budget);
     }
     for element in &mut set.all {
         element.removes.sort_by_key(|op| op.index());
@@ -66,10 +67,10 @@ fn removals<'p>(set: &mut Elements<'p>, register: &Updates<'p>) {
 }
 
 impl<'p> Session<'_, 'p> {
-    fn remove(&self, set: &mut Elements<'p>, register: &Updates<'p>) {
+    fn remove(&self, set: &mut Elements<'p>, register: &Updates<'p>, budget: &Budget<'_>) {
         let mut sights = self.sights.iter().peekable();
         let mut known: BTreeSet<Val> = BTreeSet::new();
-        for update in &self.updates {
+        for update in budget.lasting(&self.updates) {
             while let Some((_, lines)) = sights.next_if(|(end, _)| *end < update.op.start()) {
                 known.extend(lines);
             }

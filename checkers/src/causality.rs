@@ -53,7 +53,7 @@ const OTHER_MIN: usize = 1 << 20;
 
 impl<'a> Causality<'a> {
     pub(crate) fn new(all: &'a [Access], space: &'a Space, budget: &Budget<'_>) -> Self {
-        let plan = Plan::new(all, space);
+        let plan = Plan::new(all, space, budget);
         let mut causality = Self {
             clocks: Clocks::new(plan.lanes.members.len()),
             after: vec![0; all.len()],
@@ -65,12 +65,27 @@ impl<'a> Causality<'a> {
             before_other: Vec::new(),
             other_max: OTHER_MIN,
         };
+        if causality.is_late(budget) {
+            return causality;
+        }
         causality.thin_air();
-        match causality.in_order(&[]) {
+        let order = causality.in_order(&[]);
+        if causality.is_late(budget) {
+            return causality;
+        }
+        match order {
             Some(order) => causality.judge(&order, budget),
             None => causality.find_cycles(budget),
         }
         causality
+    }
+
+    /// Whether the time is up before anything was judged.
+    fn is_late(&mut self, budget: &Budget<'_>) -> bool {
+        if !self.plan.all.is_empty() && budget.is_exhausted() {
+            self.out_of = Some(("time", 0));
+        }
+        self.out_of.is_some()
     }
 
     /// Whether any pattern was found.

@@ -53,7 +53,7 @@ impl Closure {
             if findings.out_of_time_at(budget, done, keyed) {
                 return;
             }
-            let mut set = Growing::new(history, keyed);
+            let mut set = Growing::new(history, keyed, budget);
             self.learn(history, keyed, &mut set, budget);
             let all = reads(history, keyed).count();
             // By element, the last read that has it.
@@ -66,7 +66,11 @@ impl Closure {
                     return;
                 }
                 findings.checked(1);
-                let elements: Vec<Val> = list(read).map(|e| set.values.intern(e)).collect();
+                let elements = budget.lasting(list(read));
+                let elements: Vec<Val> = elements.map(|e| set.values.intern(e)).collect();
+                if findings.out_of_time(budget, || format!("in a read of {}", key())) {
+                    return;
+                }
                 seen.resize(set.values.len(), usize::MAX);
                 for element in &elements {
                     seen[*element as usize] = place;
@@ -87,12 +91,9 @@ impl Closure {
         budget: &Budget<'_>,
     ) {
         let mut ops: Vec<&Op<'_>> = keyed.ops.iter().map(|&i| &history.ops[i]).collect();
-        ops.sort_by_key(|op| (op.end(), op.index()));
+        ops.sort_by_cached_key(|op| (op.end(), op.index()));
         let mut learnt: BTreeMap<u64, Vec<bool>> = BTreeMap::new();
-        for op in ops {
-            if budget.is_exhausted() {
-                return;
-            }
+        for op in budget.lasting(ops) {
             let Some(session) = op.session() else {
                 continue;
             };
@@ -147,14 +148,16 @@ impl Closure {
 }
 
 impl<'p> Growing<'p> {
-    fn new(history: &'p Prepared<'_>, keyed: &Keyed<'_>) -> Self {
+    /// Not all of it where the time is up.
+    fn new(history: &'p Prepared<'_>, keyed: &Keyed<'_>, budget: &Budget<'_>) -> Self {
         let mut set = Self {
             values: Interner::new(),
             adds: Vec::new(),
             known: BTreeMap::new(),
         };
         let ops = keyed.ops.iter().map(|&i| &history.ops[i]);
-        for op in ops.filter(|op| op.f() == "add" && op.outcome() != Outcome::Fail) {
+        let adds = ops.filter(|op| op.f() == "add" && op.outcome() != Outcome::Fail);
+        for op in budget.lasting(adds) {
             let element = set.values.intern(op.argument()) as usize;
             set.adds.resize(set.values.len(), Vec::new());
             set.adds[element].push(op);

@@ -134,10 +134,12 @@ pub(crate) enum Exact {
 }
 
 impl<'p> Counts<'p> {
+    /// Not all of them where the time is up.
     pub(crate) fn new(
         history: &'p Prepared<'_>,
         keyed: &'p Keyed<'p>,
         findings: &mut Findings,
+        budget: &Budget<'_>,
     ) -> Self {
         let mut counts = Self {
             keyed,
@@ -146,7 +148,7 @@ impl<'p> Counts<'p> {
             strange: false,
             reads: Vec::new(),
         };
-        for op in keyed.ops.iter().map(|&i| &history.ops[i]) {
+        for op in budget.lasting(keyed.ops.iter().map(|&i| &history.ops[i])) {
             let is_add = op.f() == "add";
             if is_add && op.outcome() == Outcome::Fail {
                 counts.refused = counts.refused.or(Some(op));
@@ -203,6 +205,10 @@ impl<'p> Counts<'p> {
         findings: &mut Findings,
     ) {
         for (n, read) in self.finals() {
+            let late = || format!("at the final reads of {}", words::key(self.keyed.key));
+            if findings.out_of_time(budget, late) {
+                return;
+            }
             if !history.recovered() {
                 findings
                     .doubt(|| format!("the target had not recovered before {}", words::noun(read)));

@@ -1,19 +1,20 @@
 //! Cycles in a graph: what contradicts itself, and a short proof of it.
 
 use crate::Budget;
+use crate::budget::STEPS;
 use std::collections::{BTreeMap, VecDeque};
 
 /// An edge of a cycle: from, to, and what it stands for.
 pub(crate) type Step<E> = (usize, usize, E);
 
-/// The strongly connected components. Tarjan 1972, without recursion: a history can be one long path.
-pub(crate) fn components<E>(edges: &[Vec<(usize, E)>]) -> Vec<Vec<usize>> {
+/// The strongly connected components, as many as the time allows. Tarjan 1972, without recursion: a history can be one long path.
+pub(crate) fn components<E>(edges: &[Vec<(usize, E)>], budget: &Budget<'_>) -> Vec<Vec<usize>> {
     const NEW: usize = usize::MAX;
     let size = edges.len();
     let (mut index, mut low) = (vec![NEW; size], vec![NEW; size]);
     let mut on_stack = vec![false; size];
-    let (mut stack, mut found, mut next) = (Vec::new(), Vec::new(), 0);
-    for root in 0..size {
+    let (mut stack, mut found, mut next) = (Vec::new(), Vec::new(), 0_usize);
+    for root in budget.lasting(0..size) {
         let mut work: Vec<(usize, usize)> = if index[root] == NEW {
             vec![(root, 0)]
         } else {
@@ -22,6 +23,9 @@ pub(crate) fn components<E>(edges: &[Vec<(usize, E)>]) -> Vec<Vec<usize>> {
         while let Some((v, at)) = work.last_mut() {
             let v = *v;
             if index[v] == NEW {
+                if next.is_multiple_of(STEPS) && budget.is_exhausted() {
+                    return found;
+                }
                 (index[v], low[v]) = (next, next);
                 next += 1;
                 stack.push(v);
@@ -60,8 +64,8 @@ pub(crate) fn components<E>(edges: &[Vec<(usize, E)>]) -> Vec<Vec<usize>> {
 /// are enough to find a short one. When the time is up, no more of them.
 pub(crate) fn cycles<E: Copy>(edges: &[Vec<(usize, E)>], budget: &Budget<'_>) -> Vec<Vec<Step<E>>> {
     const TRIED: usize = 64;
-    let components = components(edges);
-    let mut home = vec![0; edges.len()];
+    let components = components(edges, budget);
+    let mut home = vec![usize::MAX; edges.len()];
     for (number, component) in components.iter().enumerate() {
         for node in component {
             home[*node] = number;

@@ -66,7 +66,7 @@ impl<'p> Elements<'p> {
             marked,
             ..Self::empty()
         };
-        for op in ops().filter(|op| op.f() != "read") {
+        for op in budget.lasting(ops().filter(|op| op.f() != "read")) {
             set.change(op);
         }
         let finals = set.finals.clone().unwrap_or_default();
@@ -80,13 +80,13 @@ impl<'p> Elements<'p> {
             if late(place) {
                 return set;
             }
-            set.scan(read, place as u32, false);
+            set.scan(read, place as u32, false, budget);
         }
         for (place, read) in finals.into_iter().enumerate() {
             if late(set.reads.len() + place) {
                 return set;
             }
-            set.scan(read, place as u32, true);
+            set.scan(read, place as u32, true, budget);
         }
         set
     }
@@ -126,9 +126,9 @@ impl<'p> Elements<'p> {
         }
     }
 
-    fn scan(&mut self, read: &'p Op<'p>, place: u32, finally: bool) {
+    fn scan(&mut self, read: &'p Op<'p>, place: u32, finally: bool, budget: &Budget<'_>) {
         let list = read.result().and_then(Value::as_array);
-        for value in list.into_iter().flatten() {
+        for value in budget.lasting(list.into_iter().flatten()) {
             let element = self.element(value);
             let seen = if finally {
                 &mut element.seen_finally

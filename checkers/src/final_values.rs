@@ -28,12 +28,15 @@ const ADVICE_FALSE: Advice = Advice {
 
 /// Judges all registers.
 pub(crate) fn judge(registers: &[Updates<'_>], findings: &mut Findings, budget: &Budget<'_>) {
-    let all = Causality::new(registers);
+    let all = Causality::new(registers, budget);
     for (number, register) in registers.iter().enumerate() {
         if findings.out_of_time(budget, || at(register)) {
             return;
         }
-        unexpected(register, findings);
+        unexpected(register, findings, budget);
+        if findings.out_of_time(budget, || at(register)) {
+            return;
+        }
         diverged(register, number, &all, findings);
         overwritten_ones(register, findings, budget);
     }
@@ -51,13 +54,14 @@ fn overwritten_ones(register: &Updates<'_>, findings: &mut Findings, budget: &Bu
         .flat_map(|r| &r.values)
         .copied()
         .collect();
-    let causality = Causality::new(std::slice::from_ref(register));
+    let causality = Causality::new(std::slice::from_ref(register), budget);
     for value in left {
         if findings.out_of_time(budget, || at(register)) {
             return;
         }
-        overwritten(register, &causality, value, findings);
+        overwritten(register, &causality, value, findings, budget);
     }
+    findings.out_of_time(budget, || at(register));
 }
 
 /// An anomaly of one register.
@@ -72,8 +76,8 @@ pub(crate) fn named(
 }
 
 /// Values that nobody had begun to write by the end of the read.
-fn unexpected(register: &Updates<'_>, findings: &mut Findings) {
-    for read in register.reads.iter().chain(&register.finals) {
+fn unexpected(register: &Updates<'_>, findings: &mut Findings, budget: &Budget<'_>) {
+    for read in budget.lasting(register.reads.iter().chain(&register.finals)) {
         findings.checked(1);
         for value in &read.values {
             let begun = |u: &Update<'_>| u.op.start() <= read.op.end();
@@ -152,11 +156,12 @@ fn overwritten(
     causality: &Causality<'_, '_>,
     value: Val,
     findings: &mut Findings,
+    budget: &Budget<'_>,
 ) {
     let in_all =
         |after: &[Seen<'_>]| !after.is_empty() && after.iter().all(|r| r.values.contains(&value));
     if !register.is_unique(value) {
-        let replaced = |u: &Update<'_>| !matches!(register.replaced(u), Replaced::No);
+        let replaced = |u: &Update<'_>| !matches!(register.replaced(u, budget), Replaced::No);
         let mut writers = register.writers(value).peekable();
         if writers.peek().is_some() && in_all(&register.finals) && writers.all(replaced) {
             findings.doubt(|| {
@@ -170,7 +175,7 @@ fn overwritten(
     let Some(update) = register.writers(value).next() else {
         return;
     };
-    let way = causality.overwritten(0, update);
+    let way = causality.overwritten(0, update, budget);
     let Some(by) = way.first() else {
         return;
     };

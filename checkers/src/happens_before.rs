@@ -86,7 +86,8 @@ pub(crate) struct Updates<'p> {
 }
 
 impl<'p> Updates<'p> {
-    pub(crate) fn new(history: &'p Prepared<'_>, keyed: &'p Keyed<'p>) -> Self {
+    /// Not all of it where the time is up.
+    fn new(history: &'p Prepared<'_>, keyed: &'p Keyed<'p>, budget: &Budget<'_>) -> Self {
         let ops = || keyed.ops.iter().map(|&i| &history.ops[i]);
         let mut register = Self {
             keyed,
@@ -104,10 +105,10 @@ impl<'p> Updates<'p> {
             finally: Vec::new(),
             sessions: BTreeMap::new(),
         };
-        for op in ops() {
+        for op in budget.lasting(ops()) {
             register.take(op);
         }
-        register.index();
+        register.index(budget);
         register
     }
 
@@ -164,7 +165,7 @@ impl<'p> Updates<'p> {
         all.iter().map(|v| self.values.intern(v)).collect()
     }
 
-    fn index(&mut self) {
+    fn index(&mut self, budget: &Budget<'_>) {
         let n = self.values.len();
         self.writers = vec![Vec::new(); n];
         self.readers = vec![Vec::new(); n];
@@ -176,7 +177,7 @@ impl<'p> Updates<'p> {
                 self.finally[*value as usize] = place;
             }
         }
-        for (i, update) in (0..).zip(&self.all) {
+        for (i, update) in budget.lasting((0..).zip(&self.all)) {
             self.writers[update.value as usize].push(i);
             if let Some(found) = update.found {
                 self.finders[found as usize].push(i);
@@ -186,7 +187,7 @@ impl<'p> Updates<'p> {
                 self.sessions.entry(session).or_default().push(i);
             }
         }
-        for (i, read) in (0..).zip(&self.reads) {
+        for (i, read) in budget.lasting((0..).zip(&self.reads)) {
             for value in &read.values {
                 self.readers[*value as usize].push(i);
             }
@@ -224,7 +225,7 @@ impl<'p> Updates<'p> {
     }
 
     /// Whether an update of this key had seen that one.
-    pub(crate) fn replaced(&self, update: &Update<'p>) -> Replaced<'p> {
+    pub(crate) fn replaced(&self, update: &Update<'p>, budget: &Budget<'_>) -> Replaced<'p> {
         let mut answer = Replaced::No;
         let sure = self.is_unique(update.value);
         let own = self.after(update.op, update).map(|u| (u, true));
@@ -235,7 +236,11 @@ impl<'p> Updates<'p> {
         let finders = self.finders[update.value as usize].iter();
         let finders = finders.map(|u| &self.all[*u as usize]);
         let finders = finders.filter(|u| may_see(u.op, update.op));
-        for (by, edge) in own.chain(others.chain(finders).map(|u| (u, sure))) {
+        let all = own.chain(others.chain(finders).map(|u| (u, sure)));
+        for (done, (by, edge)) in all.enumerate() {
+            if done % ASKED_EVERY == ASKED_EVERY - 1 && budget.is_exhausted() {
+                return Replaced::Undecided;
+            }
             if edge && self.happened(by) {
                 return Replaced::Surely(by.op);
             }
@@ -328,7 +333,8 @@ struct Node<'p> {
 const ASKED_EVERY: usize = 4096;
 
 impl<'p, 'r> Causality<'p, 'r> {
-    pub(crate) fn new(registers: &'r [Updates<'p>]) -> Self {
+    /// Not with all operations where the time is up.
+    pub(crate) fn new(registers: &'r [Updates<'p>], budget: &Budget<'_>) -> Self {
         let mut all = Self {
             registers,
             nodes: Vec::new(),
@@ -339,16 +345,17 @@ impl<'p, 'r> Causality<'p, 'r> {
         for (r, register) in registers.iter().enumerate() {
             all.first.push(all.nodes.len() as u32);
             all.readers.push(vec![Vec::new(); register.values.len()]);
-            for (i, update) in register.all.iter().enumerate() {
+            for (i, update) in budget.lasting(register.all.iter().enumerate()) {
                 let saw: Vec<Val> = update.found.into_iter().collect();
                 all.node(r, update.op, Some(i), &saw);
             }
-            for read in &register.reads {
+            for read in budget.lasting(&register.reads) {
                 all.node(r, read.op, None, &read.values);
             }
         }
-        for session in all.sessions.values_mut() {
-            session.sort_by_key(|n| all.nodes[*n as usize].op.index());
+        let mut sessions = all.sessions.values_mut();
+        while let Some(session) = sessions.next().filter(|_| !budget.is_exhausted()) {
+            session.sort_by_cached_key(|n| all.nodes[*n as usize].op.index());
         }
         all
     }
@@ -374,10 +381,19 @@ impl<'p, 'r> Causality<'p, 'r> {
         asked: &[(usize, usize)],
         budget: &Budget<'_>,
     ) -> Vec<Replaced<'p>> {
-        let own =
-            |(r, u): &(usize, usize)| self.registers[*r].replaced(&self.registers[*r].all[*u]);
-        let mut answers: Vec<Replaced<'p>> = asked.iter().map(own).collect();
+        let own = |(r, u): &(usize, usize)| {
+            let register = &self.registers[*r];
+            register.replaced(&register.all[*u], budget)
+        };
+        let mut answers: Vec<Replaced<'p>> = budget.lasting(asked).map(own).collect();
+        answers.resize(asked.len(), Replaced::Undecided);
         if self.registers.len() < 2 {
+            return answers;
+        }
+        // Then not all operations are here, and somebody over other keys may have seen what nobody had of its own.
+        if budget.is_exhausted() {
+            let open = answers.iter_mut().filter(|a| **a == Replaced::No);
+            open.for_each(|answer| *answer = Replaced::Undecided);
             return answers;
         }
         // Where all is sure, the other edges are the same ones.
@@ -428,6 +444,7 @@ impl<'p, 'r> Causality<'p, 'r> {
                 if asked.is_empty() {
                     break;
                 }
+                search.stopped |= at.is_multiple_of(ASKED_EVERY) && budget.is_exhausted();
                 search.step(*n);
                 let drained = search.drain(budget);
                 if let Some(i) = asked.remove(n) {
@@ -473,12 +490,22 @@ impl<'p, 'r> Causality<'p, 'r> {
     }
 
     /// The way from an update to the acknowledged one of its key that surely had seen it and ended first, without that update itself.
-    pub(crate) fn overwritten(&self, register: usize, update: &Update<'p>) -> Vec<&'p Op<'p>> {
+    /// Nothing where the time is up.
+    pub(crate) fn overwritten(
+        &self,
+        register: usize,
+        update: &Update<'p>,
+        budget: &Budget<'_>,
+    ) -> Vec<&'p Op<'p>> {
         let mut search = Search::new(self);
         search.restart(Edges::Sure);
         search.follow(update.op, register, Some(update.value), None);
         let mut first: Option<u32> = None;
         while let Some(n) = search.open.pop_front() {
+            search.steps += 1;
+            if search.steps.is_multiple_of(ASKED_EVERY) && budget.is_exhausted() {
+                return Vec::new();
+            }
             let node = &self.nodes[n as usize];
             let other = node.register == register && node.op.index() != update.op.index();
             let end = |n: u32| self.nodes[n as usize].op.end();
@@ -634,16 +661,20 @@ impl<'c, 'p, 'r> Search<'c, 'p, 'r> {
     }
 }
 
-/// All registers of a history; not all of them where the time is up, which the findings say: then nothing can be concluded of several.
+/// All registers of a history; none of them where the time is up before they are read, which the findings say.
 pub(crate) fn registers<'p>(
     history: &'p Prepared<'p>,
     findings: &mut Findings,
     budget: &Budget<'_>,
 ) -> Vec<Updates<'p>> {
     let keys = history.keys.iter();
-    keys.filter(|k| matches!(k.shape, Shape::Register | Shape::Siblings))
-        .enumerate()
-        .map_while(|(done, keyed)| (!findings.out_of_time_at(budget, done, keyed)).then_some(keyed))
-        .map(|keyed| Updates::new(history, keyed))
-        .collect()
+    let mut registers = Vec::new();
+    for keyed in keys.filter(|k| matches!(k.shape, Shape::Register | Shape::Siblings)) {
+        let register = Updates::new(history, keyed, budget);
+        if findings.out_of_time_at(budget, registers.len(), keyed) {
+            return Vec::new();
+        }
+        registers.push(register);
+    }
+    registers
 }

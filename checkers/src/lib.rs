@@ -42,6 +42,7 @@ mod late;
 pub mod linearize;
 mod merging_counter;
 mod models;
+mod needs;
 mod order;
 mod pipelines;
 mod prefix;
@@ -90,7 +91,7 @@ pub trait Property: Sync {
     fn fits(&self, history: &Prepared<'_>) -> bool;
 
     /// Decides it. When the budget is used up it is `unknown`, and what was found by then stays a violation; only `meaningful` and `stats`
-    /// do not ask, being one pass over the operations.
+    /// do not ask, being one pass over the operations: see [`Chosen::check`].
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult;
 
     /// Whether it is checked though nobody named it, where it fits only a part of what it may be asked about.
@@ -191,13 +192,32 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// Checks it; one that does not fit is `unknown`.
+    /// Checks it; one that does not fit is `unknown`, and so is one that would take more memory than there is, or that holds when the time is up.
     pub fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
-        if self.property.fits(history) {
-            self.property.check(history, budget)
-        } else {
-            PropertyResult::unknown("the history has no operations that it is about")
+        let rest = match needs::rest(self.property.name(), history, budget) {
+            Ok(rest) => rest,
+            Err(why) => return PropertyResult::unknown(why),
+        };
+        if !self.property.fits(history) {
+            return PropertyResult::unknown("the history has no operations that it is about");
         }
+        let mut result = self.property.check(history, &rest);
+        if result.verdict == Decision::Holds && budget.is_exhausted() {
+            result.verdict = Decision::Unknown;
+            let notes = Some(result.why).filter(|why| !why.is_empty());
+            let late = "ran out of time before all was said and done".to_owned();
+            result.why = [late]
+                .into_iter()
+                .chain(notes)
+                .collect::<Vec<_>>()
+                .join("; ");
+        }
+        result
+    }
+
+    /// About how many bytes it takes besides the history, as far as the history's size tells that before it is begun.
+    pub fn needs_bytes(&self, history: &Prepared<'_>) -> u64 {
+        needs::bytes(self.property.name(), history)
     }
 }
 

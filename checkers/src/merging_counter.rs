@@ -35,7 +35,10 @@ pub(crate) fn check(
         if findings.out_of_time_at(budget, done, keyed) {
             break;
         }
-        let counts = Counts::new(history, keyed, &mut findings);
+        let counts = Counts::new(history, keyed, &mut findings, budget);
+        if findings.out_of_time_at(budget, done, keyed) {
+            break;
+        }
         let down = counts.adds.iter().find(|add| only_grows && add.by < 0);
         if let Some(add) = down {
             findings.doubt(|| {
@@ -45,10 +48,10 @@ pub(crate) fn check(
         } else if !counts.strange {
             findings.checked(counts.reads.len());
             counts.doubt_silence(history, &mut findings);
-            check_reads(&counts, &mut findings);
+            check_reads(&counts, &mut findings, budget);
             counts.check_finals(history, &counts.bounds(), budget, &mut findings);
             if only_grows {
-                moved_back += check_growth(&counts, &mut findings);
+                moved_back += check_growth(&counts, &mut findings, budget);
             }
         }
     }
@@ -59,14 +62,19 @@ pub(crate) fn check(
 }
 
 /// Each read is the sum of some of the adds that were invoked before its end.
-fn check_reads(counts: &Counts<'_>, findings: &mut Findings) {
+fn check_reads(counts: &Counts<'_>, findings: &mut Findings, budget: &Budget<'_>) {
     let mut sums = Sums::of_multiples(common_divisor(counts.adds.iter().map(|add| add.by)));
     let mut adds = counts.adds.iter().peekable();
     let bounds = counts.bounds();
     let reads = counts.reads.iter().filter(|(_, op)| !op.is_final());
     let mut reads: Vec<&(i128, &Op<'_>)> = reads.collect();
-    reads.sort_by_key(|(_, op)| (op.end(), op.index()));
-    for (n, read) in reads {
+    reads.sort_by_cached_key(|(_, op)| (op.end(), op.index()));
+    let all = reads.len();
+    for (done, (n, read)) in reads.into_iter().enumerate() {
+        let what = || format!("reads of {}", words::key(counts.keyed.key));
+        if findings.out_of_time_after(budget, (done, all), what) {
+            return;
+        }
         while let Some(add) = adds.next_if(|add| add.maybe_by(read)) {
             sums.add(add.by);
         }
@@ -129,9 +137,9 @@ enum Reader<'p> {
 type Sight<'p> = (i128, &'p Op<'p>);
 
 /// Reads of one replica, or of one session with it, never go back. Returns how often a session did that had moved.
-fn check_growth(counts: &Counts<'_>, findings: &mut Findings) -> u64 {
+fn check_growth(counts: &Counts<'_>, findings: &mut Findings, budget: &Budget<'_>) -> u64 {
     let mut readers: BTreeMap<Reader<'_>, Vec<Sight<'_>>> = BTreeMap::new();
-    for (n, read) in counts.reads.iter().copied() {
+    for (n, read) in budget.lasting(counts.reads.iter().copied()) {
         let session = read.session().map(Reader::Session);
         for reader in words::node(read)
             .map(Reader::Node)
@@ -143,7 +151,19 @@ fn check_growth(counts: &Counts<'_>, findings: &mut Findings) -> u64 {
     }
     let mut moved = 0;
     let mut told: BTreeSet<u64> = BTreeSet::new();
+    let late = || {
+        format!(
+            "in the reads of {} by replica",
+            words::key(counts.keyed.key)
+        )
+    };
+    if findings.out_of_time(budget, late) {
+        return moved;
+    }
     for (reader, reads) in &readers {
+        if findings.out_of_time(budget, late) {
+            break;
+        }
         for (earlier, later) in went_back(reads) {
             let nodes = (words::node(earlier.1), words::node(later.1));
             let (Some(one), Some(other)) = nodes else {

@@ -70,7 +70,7 @@ impl Guarantee {
             if findings.out_of_time_at(budget, done, keyed) {
                 return;
             }
-            let register = Register::new(history, keyed);
+            let register = Register::new(history, keyed, budget);
             if let Some(why) = &register.strange {
                 findings.doubt(|| why.clone());
             }
@@ -86,7 +86,10 @@ impl Guarantee {
         findings: &mut Findings,
         budget: &Budget<'_>,
     ) {
-        let sessions = self.sessions(history, register);
+        let sessions = self.sessions(history, register, budget);
+        if findings.out_of_time(budget, || before_search(keyed)) {
+            return;
+        }
         findings.checked(sessions.iter().map(|s| s.later.len()).sum());
         if let Some(value) = ambiguous(register, &sessions) {
             if is_linearizable(register, budget) {
@@ -101,14 +104,20 @@ impl Guarantee {
             });
             return;
         }
+        if findings.out_of_time(budget, || before_search(keyed)) {
+            return;
+        }
         if let Some(ranks) = ranks(history, register, &sessions) {
             for (earlier, later) in sessions.iter().flat_map(|s| backwards(s, &ranks)) {
                 findings.violate(|| self.went_back(history, keyed, register, &earlier, &later));
             }
             return;
         }
+        if findings.out_of_time(budget, || before_search(keyed)) {
+            return;
+        }
         let writes = only_writer(history, register).unwrap_or_default();
-        for cycle in graph(register, &sessions, &writes).cycles(budget) {
+        for cycle in graph(register, &sessions, &writes, budget).cycles(budget) {
             findings.violate(|| self.contradiction(history, keyed, register, &cycle));
         }
         findings.out_of_time(budget, || in_search(keyed));
@@ -127,14 +136,19 @@ impl Guarantee {
             if findings.out_of_time(budget, || in_search(keyed)) {
                 return;
             }
-            let register = Register::new(history, keyed);
-            let mut sessions = reads.sessions(history, &register);
+            let register = Register::new(history, keyed, budget);
+            let mut sessions = reads.sessions(history, &register, budget);
+            if findings.out_of_time(budget, || in_search(keyed)) {
+                return;
+            }
             if ambiguous(&register, &sessions).is_some()
-                || !graph(&register, &sessions, &[]).cycles(budget).is_empty()
+                || !graph(&register, &sessions, &[], budget)
+                    .cycles(budget)
+                    .is_empty()
             {
                 continue;
             }
-            sessions.extend(self.sessions(history, &register));
+            sessions.extend(self.sessions(history, &register, budget));
             if ambiguous(&register, &sessions).is_some() {
                 continue;
             }
@@ -142,7 +156,7 @@ impl Guarantee {
             if findings.out_of_time(budget, || in_search(keyed)) {
                 return;
             }
-            for cycle in graph(&register, &sessions, &[]).cycles(budget) {
+            for cycle in graph(&register, &sessions, &[], budget).cycles(budget) {
                 let why = || no_order(history, keyed, &register, &cycle);
                 findings.doubt(|| format!("{}: either writes took effect in another order than this, or a session read an older version than before", why()));
             }
@@ -152,9 +166,15 @@ impl Guarantee {
         }
     }
 
-    fn sessions(&self, history: &Prepared<'_>, register: &Register<'_>) -> Vec<Session> {
+    /// Not all of them where the time is up.
+    fn sessions(
+        &self,
+        history: &Prepared<'_>,
+        register: &Register<'_>,
+        budget: &Budget<'_>,
+    ) -> Vec<Session> {
         let mut sessions: BTreeMap<u64, Session> = BTreeMap::new();
-        for op in &register.ops {
+        for op in budget.lasting(&register.ops) {
             let Some(session) = history.op(op).session() else {
                 continue;
             };
@@ -242,6 +262,11 @@ impl Guarantee {
             .collect();
         anomaly(self.name, operations, message, self.advice).with("key", words::key(keyed.key))
     }
+}
+
+fn before_search(keyed: &Keyed<'_>) -> String {
+    let key = words::key(keyed.key);
+    format!("before what sessions saw of {key} was compared")
 }
 
 fn in_search(keyed: &Keyed<'_>) -> String {
@@ -419,15 +444,20 @@ struct Graph {
     edges: Vec<Vec<(usize, Edge)>>,
 }
 
-/// The graph of what sessions saw, and of the writes of a key's only writer.
-fn graph(register: &Register<'_>, sessions: &[Session], only: &[(Val, &RegisterOp)]) -> Graph {
+/// The graph of what sessions saw, and of the writes of a key's only writer; a part of it where the time is up.
+fn graph(
+    register: &Register<'_>,
+    sessions: &[Session],
+    only: &[(Val, &RegisterOp)],
+    budget: &Budget<'_>,
+) -> Graph {
     let values = register.values.len();
     let mut graph = Graph {
         values,
         edges: vec![Vec::new(); values],
     };
     for session in sessions {
-        graph.chain(&session.earlier, &session.later, false);
+        graph.chain(&session.earlier, &session.later, false, budget);
     }
     let writes: Vec<(Val, RegisterOp)> = only.iter().map(|(v, op)| (*v, **op)).collect();
     let mut certain: Vec<_> = writes
@@ -436,14 +466,23 @@ fn graph(register: &Register<'_>, sessions: &[Session], only: &[(Val, &RegisterO
         .copied()
         .collect();
     certain.sort_by_key(|(_, op)| (op.end, op.place));
-    graph.chain(&certain, &writes, true);
+    graph.chain(&certain, &writes, true, budget);
     graph.edges[ABSENT as usize].extend((1..values).map(|v| (v, Edge::Initial)));
     graph
 }
 
 impl Graph {
     /// Each of `later` is not older than any of `earlier` (ordered by end) that ended before it began.
-    fn chain(&mut self, earlier: &[(Val, RegisterOp)], later: &[(Val, RegisterOp)], writer: bool) {
+    fn chain(
+        &mut self,
+        earlier: &[(Val, RegisterOp)],
+        later: &[(Val, RegisterOp)],
+        writer: bool,
+        budget: &Budget<'_>,
+    ) {
+        if budget.is_exhausted() {
+            return;
+        }
         let first = self.edges.len();
         for (i, (value, op)) in earlier.iter().enumerate() {
             self.edges[*value as usize].push((first + i, Edge::On(*op)));
@@ -459,10 +498,12 @@ impl Graph {
 
     /// A shortest cycle of each strongly connected component that holds more than one version; when the time is up, no more of them.
     fn cycles(&self, budget: &Budget<'_>) -> Vec<Vec<Step>> {
-        let versions = components(&self.edges).into_iter().map(|mut component| {
-            component.retain(|node| *node < self.values);
-            component
-        });
+        let versions = components(&self.edges, budget)
+            .into_iter()
+            .map(|mut component| {
+                component.retain(|node| *node < self.values);
+                component
+            });
         versions
             .filter(|versions| versions.len() > 1)
             .map_while(|versions| self.shortest(&versions, budget))

@@ -54,10 +54,11 @@ struct Session {
 }
 
 impl<'a> Pipelines<'a> {
-    pub(crate) fn new(plan: Plan<'a>) -> Self {
+    pub(crate) fn new(plan: Plan<'a>, budget: &Budget<'_>) -> Self {
         let mut clocks = Clocks::new(plan.lanes.members.len());
         let mut program = vec![0; plan.all.len()];
-        for at in (0..plan.all.len()).filter(|at| plan.happened[*at]) {
+        let all = (0..plan.all.len()).filter(|at| plan.happened[*at]);
+        for at in budget.lasting(all) {
             let before = plan.lanes.before(plan.all, at);
             let known = before.fold(0, |known, b| clocks.merge(known, program[b as usize]));
             program[at] = match plan.all[at].writes {

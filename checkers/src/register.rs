@@ -6,7 +6,7 @@
 
 use crate::intern::Interner;
 pub use crate::intern::{ABSENT, Val};
-use crate::{Keyed, Prepared};
+use crate::{Budget, Keyed, Prepared};
 use schism_history::{Op, Outcome, Time};
 
 /// What an operation does to a register.
@@ -70,14 +70,14 @@ pub(crate) struct Register<'p> {
 }
 
 impl<'p> Register<'p> {
-    /// Reads what is known of a key.
-    pub(crate) fn new(history: &'p Prepared<'_>, keyed: &Keyed<'_>) -> Self {
+    /// Reads what is known of a key; not all of it where the time is up.
+    pub(crate) fn new(history: &'p Prepared<'_>, keyed: &Keyed<'_>, budget: &Budget<'_>) -> Self {
         let mut register = Self {
             ops: Vec::new(),
             values: Interner::new(),
             strange: None,
         };
-        for &place in &keyed.ops {
+        for &place in budget.lasting(&keyed.ops) {
             let op = &history.ops[place];
             match register.action(op) {
                 Ok(Some(action)) => register.ops.push(RegisterOp {

@@ -27,6 +27,12 @@ const FOUND_MAX: usize = 20;
 /// Compares all reads of a text.
 pub(crate) fn order(text: &Runs<'_>, budget: &Budget<'_>) -> Order {
     let reads = distinct(text);
+    if let Some(first) = reads.first().filter(|_| budget.is_exhausted()) {
+        return Order {
+            stopped_at: Some(*first),
+            ..Order::default()
+        };
+    }
     let mut edges: Vec<Vec<(usize, ())>> = vec![Vec::new(); text.all.len()];
     for r in &reads {
         for pair in text.reads[*r].whole.windows(2) {
@@ -37,13 +43,17 @@ pub(crate) fn order(text: &Runs<'_>, budget: &Budget<'_>) -> Order {
         next.sort_unstable();
         next.dedup();
     }
-    let cyclic = components(&edges)
+    let cyclic = components(&edges, budget)
         .into_iter()
         .filter(|c| c.len() > 1)
         .flatten();
     let cyclic: BTreeSet<RunId> = cyclic.map(|run| run as RunId).collect();
     if cyclic.is_empty() {
-        return Order::default();
+        let stopped_at = reads.first().filter(|_| budget.is_exhausted()).copied();
+        return Order {
+            stopped_at,
+            ..Order::default()
+        };
     }
     let in_cycle = |r: usize| -> Vec<RunId> {
         let whole = text.reads[r].whole.iter().copied();

@@ -6,8 +6,9 @@
 //! only. A client that inserts tokens with a number of its own in them does that. With letters that differ, a run that is not in one piece can be
 //! told; else only that the text is not made of whole runs. Linear in the texts of all reads, but for a factor log n.
 
+use crate::budget::STEPS;
 use crate::fixed::FixedMap;
-use crate::{Keyed, Prepared, words};
+use crate::{Budget, Keyed, Prepared, words};
 use schism_history::{Op, Outcome, Time};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,7 +112,12 @@ pub(crate) enum Fate<'p> {
 }
 
 impl<'p> Runs<'p> {
-    pub(crate) fn new(history: &'p Prepared<'_>, keyed: &'p Keyed<'p>) -> Self {
+    /// Not all of it where the time is up.
+    pub(crate) fn new(
+        history: &'p Prepared<'_>,
+        keyed: &'p Keyed<'p>,
+        budget: &Budget<'_>,
+    ) -> Self {
         let mut runs = Self {
             keyed,
             all: Vec::new(),
@@ -132,20 +138,20 @@ impl<'p> Runs<'p> {
             .iter()
             .filter(|op| op.f() != "read" && op.outcome() != Outcome::Fail);
         runs.changes = changes.copied().collect();
-        let numbers = runs.inserts(&ops);
-        let alphabet = runs.alphabet();
-        runs.readings(&ops, alphabet.as_ref());
-        runs.deletes(&ops, &numbers);
+        let numbers = runs.inserts(&ops, budget);
+        let alphabet = runs.alphabet(budget);
+        runs.readings(&ops, alphabet.as_ref(), budget);
+        runs.deletes(&ops, &numbers, budget);
         runs
     }
 
     /// Takes the inserts; the number of each text.
-    fn inserts(&mut self, ops: &[&'p Op<'p>]) -> BTreeMap<&'p str, RunId> {
+    fn inserts(&mut self, ops: &[&'p Op<'p>], budget: &Budget<'_>) -> BTreeMap<&'p str, RunId> {
         let mut numbers: BTreeMap<&'p str, RunId> = BTreeMap::new();
         let inserts = || ops.iter().filter(|op| op.f() == "insert");
         let refused = inserts().filter(|op| op.outcome() == Outcome::Fail);
         let others = inserts().filter(|op| op.outcome() != Outcome::Fail);
-        for op in others.chain(refused) {
+        for op in budget.lasting(others.chain(refused)) {
             let Some(text) = field(op, "text").filter(|text| !text.is_empty()) else {
                 self.strange.push(malformed(op));
                 continue;
@@ -168,7 +174,7 @@ impl<'p> Runs<'p> {
                 });
             }
         }
-        for run in &mut self.all {
+        for run in budget.lasting(&mut self.all) {
             let after = field(run.op, "after").filter(|after| !after.is_empty());
             run.after = after.and_then(|after| numbers.get(after).copied());
             if after.is_some() && run.after.is_none() {
@@ -183,13 +189,13 @@ impl<'p> Runs<'p> {
         numbers
     }
 
-    fn alphabet(&mut self) -> Option<Alphabet<'p>> {
-        if self.unreadable.is_some() {
+    fn alphabet(&mut self, budget: &Budget<'_>) -> Option<Alphabet<'p>> {
+        if self.unreadable.is_some() || budget.is_exhausted() {
             return None;
         }
         let mut letters: FixedMap<char, (RunId, usize)> = FixedMap::new();
         let mut n = 0;
-        for (run, id) in self.all.iter().zip(0..) {
+        for (run, id) in budget.lasting(self.all.iter().zip(0..)) {
             for (place, letter) in run.text.chars().enumerate() {
                 letters.insert(letter, (id, place));
                 n += 1;
@@ -213,12 +219,19 @@ impl<'p> Runs<'p> {
         Some(Alphabet::Words(sorted))
     }
 
-    fn readings(&mut self, ops: &[&'p Op<'p>], alphabet: Option<&Alphabet<'p>>) {
+    fn readings(
+        &mut self,
+        ops: &[&'p Op<'p>],
+        alphabet: Option<&Alphabet<'p>>,
+        budget: &Budget<'_>,
+    ) {
         let mut letters: FixedMap<char, ()> = FixedMap::new();
-        for letter in self.all.iter().flat_map(|run| run.text.chars()) {
+        let all = self.all.iter().flat_map(|run| run.text.chars());
+        for letter in budget.lasting(all) {
             letters.insert(letter, ());
         }
-        for op in ops.iter().filter(|op| op.f() == "read") {
+        let reads = ops.iter().filter(|op| op.f() == "read");
+        for op in reads.take_while(|_| !budget.is_exhausted()) {
             let text = match op.result() {
                 Some(Value::String(text)) => text.as_str(),
                 Some(Value::Null) => "",
@@ -236,8 +249,8 @@ impl<'p> Runs<'p> {
                 opaque: false,
             };
             match alphabet {
-                Some(Alphabet::Letters(letters)) => self.spell(&mut reading, letters),
-                Some(Alphabet::Words(words)) => spell_words(&mut reading, words),
+                Some(Alphabet::Letters(letters)) => self.spell(&mut reading, letters, budget),
+                Some(Alphabet::Words(words)) => spell_words(&mut reading, words, budget),
                 None => reading.opaque = true,
             }
             for (at, run) in reading.whole.iter().enumerate() {
@@ -266,19 +279,24 @@ impl<'p> Runs<'p> {
     }
 
     /// Takes a text apart letter by letter.
-    fn spell(&self, reading: &mut Reading<'_>, letters: &FixedMap<char, (RunId, usize)>) {
+    fn spell(
+        &self,
+        reading: &mut Reading<'_>,
+        letters: &FixedMap<char, (RunId, usize)>,
+        budget: &Budget<'_>,
+    ) {
         let known = reading
             .text
             .chars()
             .filter_map(|c| letters.get(&c).copied());
-        let text: Vec<(RunId, usize)> = known.collect();
+        let text: Vec<(RunId, usize)> = budget.lasting(known).collect();
         // By run, where its letters are, in the order of the text.
         let mut places: BTreeMap<RunId, Vec<usize>> = BTreeMap::new();
         for (at, (run, _)) in text.iter().enumerate() {
             places.entry(*run).or_default().push(at);
         }
         let mut whole: Vec<(usize, RunId)> = Vec::new();
-        for (run, at) in places {
+        for (run, at) in budget.lasting(places) {
             let all = self.all[run as usize].letters;
             let mut there: Vec<usize> = at.iter().map(|at| text[*at].1).collect();
             let in_order = there.is_sorted();
@@ -304,11 +322,16 @@ impl<'p> Runs<'p> {
         reading.whole = whole.into_iter().map(|(_, run)| run).collect();
     }
 
-    fn deletes(&mut self, ops: &[&'p Op<'p>], numbers: &BTreeMap<&'p str, RunId>) {
+    fn deletes(
+        &mut self,
+        ops: &[&'p Op<'p>],
+        numbers: &BTreeMap<&'p str, RunId>,
+        budget: &Budget<'_>,
+    ) {
         let deletes = ops
             .iter()
             .filter(|op| op.f() == "delete" && op.outcome() != Outcome::Fail);
-        for op in deletes {
+        for op in budget.lasting(deletes) {
             let run = |name: &str| field(op, name).map(|text| numbers.get(text).copied());
             match (run("from"), run("to")) {
                 (Some(Some(from)), Some(Some(to))) => {
@@ -419,7 +442,7 @@ impl<'p> Runs<'p> {
 
     /// A final read that has a run and one that lacks it, where no edit that had not ended by this time can have put it there or taken it away.
     /// Only where all final reads are made of whole runs.
-    pub(crate) fn unexplained(&self, from: Time) -> Option<(usize, usize)> {
+    pub(crate) fn unexplained(&self, from: Time, budget: &Budget<'_>) -> Option<(usize, usize)> {
         let odd = |r: &Reading<'_>| {
             r.opaque
                 || r.stranger.is_some()
@@ -436,7 +459,8 @@ impl<'p> Runs<'p> {
         let may_cover = |run: RunId, d: &Delete<'_>| {
             d.covers.contains(&run) || (d.from != d.to && !self.is_outside(run, d))
         };
-        (0..).zip(&self.all).find_map(|(run, insert)| {
+        let mut all = budget.lasting((0..).zip(&self.all));
+        all.find_map(|(run, insert)| {
             let has = |r: &&usize| self.place(run, **r).is_some();
             let with = self.finals.iter().find(has)?;
             let without = self.finals.iter().find(|r| !has(r))?;
@@ -486,10 +510,13 @@ impl<'p> Runs<'p> {
 }
 
 /// Takes a text apart run by run, from the left.
-fn spell_words(reading: &mut Reading<'_>, words: &[(&str, RunId)]) {
+fn spell_words(reading: &mut Reading<'_>, words: &[(&str, RunId)], budget: &Budget<'_>) {
     let mut rest = reading.text;
     let mut there: BTreeMap<RunId, usize> = BTreeMap::new();
     while !rest.is_empty() {
+        if reading.whole.len() % STEPS == STEPS - 1 && budget.is_exhausted() {
+            return;
+        }
         // Only the last one that is not greater can be its beginning, as none is the beginning of another.
         let after = words.partition_point(|(word, _)| *word <= rest);
         let Some((word, run)) = after

@@ -32,7 +32,7 @@ const STEPS_A_LOOK: u64 = 1 << 10;
 
 /// Searches for an order of all that surely happened, and of some of the rest.
 pub(crate) fn search(all: &[Access], space: &Space, budget: &Budget<'_>) -> Found {
-    Search::new(all, space).run(budget)
+    Search::new(all, space, budget).run(budget)
 }
 
 struct Search<'a> {
@@ -65,8 +65,8 @@ struct Choice {
 }
 
 impl<'a> Search<'a> {
-    fn new(all: &'a [Access], space: &Space) -> Self {
-        let lanes = Lanes::new(all, &vec![true; all.len()]);
+    fn new(all: &'a [Access], space: &Space, budget: &Budget<'_>) -> Self {
+        let lanes = Lanes::new(all, &vec![true; all.len()], budget);
         let mut search = Self {
             all,
             done: vec![0; lanes.members.len()],

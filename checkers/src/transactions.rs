@@ -42,6 +42,16 @@ pub(crate) struct Txn<'p> {
     pub(crate) writes: Vec<Write<'p>>,
 }
 
+/// The parts of a transaction, each with its function, key and value; nothing where one of them is none.
+pub(crate) fn parts<'p>(op: &Op<'p>) -> Option<&'p [Value]> {
+    let parts = op.result().unwrap_or(op.argument()).as_array()?;
+    let is_part = |part: &Value| {
+        let known = matches!(part[0].as_str(), Some("r" | "w" | "append"));
+        known && part.as_array().is_some_and(|part| part.len() == 3)
+    };
+    parts.iter().all(is_part).then_some(parts)
+}
+
 /// All of them, ordered by invocation.
 #[derive(Debug)]
 pub(crate) struct Transactions<'p> {

@@ -151,3 +151,13 @@ pub(crate) fn whole(value: &Value) -> Option<i128> {
 pub(crate) fn figure(n: i128) -> Value {
     i64::try_from(n).map_or_else(|_| n.to_string().into(), Value::from)
 }
+
+/// So many bytes, in the largest unit that leaves a whole number to show.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => plural(bytes as usize, "byte"),
+        1_000..1_000_000 => format!("{} kB", bytes.div_ceil(1_000)),
+        1_000_000..10_000_000_000 => format!("{} MB", bytes.div_ceil(1_000_000)),
+        _ => format!("{} GB", bytes.div_ceil(1_000_000_000)),
+    }
+}

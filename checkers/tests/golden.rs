@@ -19,7 +19,7 @@
 mod support;
 
 use schism_checkers::verdict::{Anomaly, Decision, PropertyResult};
-use schism_checkers::{Budget, Model, Prepared, check_as, properties, property};
+use schism_checkers::{Budget, Chosen, Model, Prepared, Property, check_as, properties, property};
 use schism_history::{Event, EventKind, History, Op, Process, jsonl};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -222,67 +222,98 @@ fn every_history_gets_the_verdict_of_its_folder() {
 /// What is one pass over the operations and does not ask for the time.
 const ASKS_NOBODY: [&str; 2] = ["meaningful", "stats"];
 /// Looks at the clock that are few, and that are enough for all but the hardest searches.
-const LITTLE: usize = 8;
+const LITTLE: usize = 40;
 const ENOUGH: usize = 200;
 
-impl Case {
-    /// What every property that fits says if the time is up after so many looks at the clock.
-    fn results_after(&self, looks: usize) -> Vec<(&'static str, PropertyResult)> {
-        let prepared = Prepared::new(&self.history).with_model(self.words.model);
-        let fitting = properties().iter().filter(|p| p.fits(&prepared));
-        let results = fitting.map(|property| {
-            let looked = AtomicUsize::new(0);
-            let budget = Budget {
-                exhausted: &|| looked.fetch_add(1, Ordering::Relaxed) >= looks,
-                memory_bytes: u64::MAX,
-            };
-            (property.name(), property.check(&prepared, &budget))
-        });
-        results.collect()
+/// What a property says if the time is up after so many looks at the clock, and how often it looked.
+fn after(looks: usize, property: &dyn Property, history: &Prepared<'_>) -> (PropertyResult, usize) {
+    let looked = AtomicUsize::new(0);
+    let budget = Budget {
+        exhausted: &|| looked.fetch_add(1, Ordering::Relaxed) >= looks,
+        memory_bytes: u64::MAX,
+    };
+    let result = property.check(history, &budget);
+    (result, looked.into_inner())
+}
+
+/// Each case with each property that fits it.
+fn each(judge: impl Fn(&Case, &'static dyn Property, &Prepared<'_>)) {
+    for case in cases() {
+        let prepared = Prepared::new(&case.history).with_model(case.words.model);
+        for property in properties().iter().filter(|p| p.fits(&prepared)) {
+            judge(&case, *property, &prepared);
+        }
     }
 }
 
 #[test]
 fn without_time_nothing_holds() {
-    for case in cases() {
-        for (property, result) in case.results_after(0) {
-            let short = case.short();
-            assert!(
-                result.verdict != Decision::Holds || ASKS_NOBODY.contains(&property),
-                "{property} holds for {short}"
-            );
-            let late = result.why.contains("time");
-            assert!(
-                result.verdict != Decision::Unknown
-                    || late
-                    || ASKS_NOBODY.contains(&property)
-                    || result.checked == 0,
-                "{property} for {short} does not say why: {}",
-                result.why
-            );
-        }
-    }
+    each(|case, property, history| {
+        let (result, _) = after(0, property, history);
+        let (name, short) = (property.name(), case.short());
+        assert!(
+            result.verdict != Decision::Holds || ASKS_NOBODY.contains(&name),
+            "{name} holds for {short}"
+        );
+        let late = result.why.contains("time");
+        assert!(
+            result.verdict != Decision::Unknown
+                || late
+                || ASKS_NOBODY.contains(&name)
+                || result.checked == 0,
+            "{name} for {short} does not say why: {}",
+            result.why
+        );
+    });
+}
+
+/// As the harness asks: then those hold nothing either that ask nobody.
+#[test]
+fn at_its_limits_a_property_is_unknown_and_says_which() {
+    each(|case, property, history| {
+        let chosen = Chosen {
+            property,
+            decides: true,
+        };
+        let at = |late: bool, memory_bytes| {
+            let exhausted = || late;
+            let budget = Budget {
+                exhausted: &exhausted,
+                memory_bytes,
+            };
+            chosen.check(history, &budget)
+        };
+        let (name, short) = (property.name(), case.short());
+        let late = at(true, u64::MAX);
+        assert_ne!(late.verdict, Decision::Holds, "{name} for {short}");
+        let refused = at(false, 1);
+        assert_eq!(refused.verdict, Decision::Unknown, "{name} for {short}");
+        let why = refused.why;
+        assert!(
+            why.starts_with("ran out of memory before it began: it needs about"),
+            "{name} for {short}: {why}"
+        );
+    });
 }
 
 /// What was cut off is neither right nor wrong because of that.
 #[test]
 fn with_little_time_no_other_verdict_is_found() {
-    for case in cases() {
-        let whole = case.results_after(ENOUGH);
-        for looks in 0..LITTLE {
-            let cut = case.results_after(looks);
-            for ((property, cut), (_, whole)) in cut.into_iter().zip(&whole) {
-                assert!(
-                    cut.verdict == whole.verdict || cut.verdict == Decision::Unknown,
-                    "{property} for {} after {looks} looks: {:?} instead of {:?}: {:?}",
-                    case.short(),
-                    cut.verdict,
-                    whole.verdict,
-                    cut.anomalies.first()
-                );
-            }
+    each(|case, property, history| {
+        let (whole, looked) = after(ENOUGH, property, history);
+        for looks in 0..looked.min(LITTLE) {
+            let (cut, _) = after(looks, property, history);
+            assert!(
+                cut.verdict == whole.verdict || cut.verdict == Decision::Unknown,
+                "{} for {} after {looks} looks: {:?} instead of {:?}: {:?}",
+                property.name(),
+                case.short(),
+                cut.verdict,
+                whole.verdict,
+                cut.anomalies.first()
+            );
         }
-    }
+    });
 }
 
 /// What names more than is needed to be wrong alone, and why.

@@ -27,7 +27,7 @@ pub(crate) fn contradict(ops: &[&Op<'_>], order: Order, budget: &Budget<'_>) -> 
         return false;
     }
     findings.anomalies() > 0
-        || components(&graph.edges).iter().any(|c| c.len() > 1)
+        || components(&graph.edges, budget).iter().any(|c| c.len() > 1)
         || (graph.is_open && search(&txns, &keys, &graph, order, budget) == Found::Nothing)
 }
 

@@ -51,7 +51,10 @@ impl Property for Causal {
         if findings.out_of_time(budget, late) {
             return findings.result();
         }
-        let accesses = Accesses::new(history);
+        let accesses = Accesses::new(history, budget);
+        if findings.out_of_time(budget, late) {
+            return findings.result();
+        }
         for why in &accesses.strange {
             findings.doubt(|| why.clone());
         }

@@ -84,9 +84,11 @@ fn check_key(
     budget: &Budget<'_>,
 ) {
     let ops = || keyed.ops.iter().map(|&i| &history.ops[i]);
+    let late = || format!("in the inserts into {}", words::key(keyed.key));
     let mut values = Interner::new();
     let mut elements: Vec<Element<'_>> = Vec::new();
-    for op in ops().filter(|op| op.f() != "read" && op.outcome() != Outcome::Fail) {
+    let inserts = ops().filter(|op| op.f() != "read" && op.outcome() != Outcome::Fail);
+    for op in budget.lasting(inserts) {
         let number = values.intern(op.argument()) as usize;
         elements.resize(values.len().max(elements.len()), Element::default());
         let element = &mut elements[number];
@@ -98,12 +100,15 @@ fn check_key(
             element.acknowledged = Some(op);
         }
     }
+    if findings.out_of_time(budget, late) {
+        return;
+    }
     // In the order of acknowledgement: the first that a read lacks is the one to miss.
     let mut acknowledged: Vec<(Val, &Op<'_>)> = (0..)
         .zip(&elements)
         .filter_map(|(number, element)| Some((number, element.acknowledged?)))
         .collect();
-    acknowledged.sort_by_key(|(_, op)| (op.end(), op.index()));
+    acknowledged.sort_by_cached_key(|(_, op)| (op.end(), op.index()));
     let reads = || ops().filter(|op| op.f() == "read" && !op.is_final());
     let lists = || reads().filter_map(|op| Some((op, op.result()?.as_array()?)));
     let all = lists().count();

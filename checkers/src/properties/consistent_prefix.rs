@@ -151,7 +151,7 @@ fn no_order(ops: &[&Op<'_>], budget: &Budget<'_>) -> Anomaly {
         words::list(&nouns.collect::<Vec<_>>())
     );
     let operations = ops.iter().map(|op| op.index()).collect();
-    anomaly(name, operations, message, &ADVICE).shortened()
+    anomaly(name, operations, message, &ADVICE)
 }
 
 fn said(txns: &Transactions<'_>, graph: &Graph, cycle: &[Step<Edge>], name: &str) -> Anomaly {

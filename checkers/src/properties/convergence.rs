@@ -88,8 +88,11 @@ impl Property for Convergence {
         }
         if !siblings.is_empty() {
             let registers = registers(history, &mut findings, budget);
-            let causality = Causality::new(&registers);
-            for (keyed, kind, groups) in siblings {
+            let causality = Causality::new(&registers, budget);
+            for (done, (keyed, kind, groups)) in siblings.into_iter().enumerate() {
+                if findings.out_of_time_at(budget, done, keyed) {
+                    break;
+                }
                 let number = registers.iter().position(|r| r.keyed.key == keyed.key);
                 let explained = number.is_none_or(|n| late::explains(&registers[n], n, &causality));
                 judge(keyed, kind, &groups, explained, &mut findings);

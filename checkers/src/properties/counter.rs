@@ -11,7 +11,7 @@ use crate::counts::Counts;
 use crate::findings::Findings;
 use crate::stream::{Fold, Sums};
 use crate::verdict::PropertyResult;
-use crate::{Budget, Prepared, Property, Shape};
+use crate::{Budget, Prepared, Property, Shape, words};
 
 /// The property.
 pub(super) struct Counter;
@@ -35,7 +35,10 @@ impl Property for Counter {
             if findings.out_of_time_at(budget, done, keyed) {
                 break;
             }
-            let counts = Counts::new(history, keyed, &mut findings);
+            let counts = Counts::new(history, keyed, &mut findings, budget);
+            if findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
             if !counts.strange {
                 check(&counts, history, budget, &mut findings);
             }
@@ -57,7 +60,12 @@ fn check(
     counts.doubt_silence(history, findings);
     findings.checked(counts.reads.len());
     let bounds = counts.bounds();
-    for (n, read) in counts.reads.iter().filter(|(_, op)| !op.is_final()) {
+    let reads = counts.reads.iter().enumerate();
+    for (done, (n, read)) in reads.filter(|(_, (_, op))| !op.is_final()) {
+        let what = || format!("reads of {}", words::key(counts.keyed.key));
+        if findings.out_of_time_after(budget, (done, counts.reads.len()), what) {
+            return;
+        }
         let (least, most) = bounds.of(read);
         if !(least..=most).contains(n) {
             findings.violate(|| counts.out_of_bounds(*n, read, least, most));

@@ -99,7 +99,11 @@ fn check_register(
     findings: &mut Findings,
     budget: &Budget<'_>,
 ) {
-    let register = Register::new(history, keyed);
+    let register = Register::new(history, keyed, budget);
+    let late = || format!("before {} was searched", words::key(keyed.key));
+    if findings.out_of_time(budget, late) {
+        return;
+    }
     if let Some(why) = &register.strange {
         findings.doubt(|| why.clone());
     }

@@ -10,9 +10,10 @@
 use crate::findings::{Advice, Findings, anomaly};
 use crate::fixed::FixedMap;
 use crate::intern::{ABSENT, Interner, Val};
-use crate::transactions::{Transactions, Txn};
+use crate::transactions::{Transactions, Txn, parts};
 use crate::verdict::{Anomaly, PropertyResult};
 use crate::{Budget, Prepared, Property, Shape};
+use schism_history::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The property.
@@ -38,11 +39,24 @@ impl Property for LongFork {
         if !history.has(Shape::Transactions) {
             return false;
         }
-        let txns = Transactions::new(history, &Budget::unlimited());
-        let mut written = BTreeSet::new();
-        let mut writes = txns.all.iter().flat_map(|txn| &txn.writes);
-        writes.all(|write| !write.append && written.insert(write.key))
-            && txns.all.iter().any(|txn| group(txn).is_some())
+        let (mut keys, mut written, mut groups) = (Interner::new(), Vec::new(), false);
+        let txns = history
+            .keys_of(Shape::Transactions)
+            .flat_map(|keyed| &keyed.ops)
+            .map(|&i| &history.ops[i]);
+        for op in txns.filter(|op| op.outcome() != Outcome::Fail) {
+            let parts = parts(op).unwrap_or_default();
+            for write in parts.iter().filter(|part| part[0] != "r") {
+                let key = keys.intern(&write[1]) as usize;
+                written.resize(keys.len(), false);
+                if write[0] == "append" || std::mem::replace(&mut written[key], true) {
+                    return false;
+                }
+            }
+            let only_reads = op.is_ok() && parts.iter().all(|part| part[0] == "r");
+            groups |= only_reads && parts.iter().any(|part| part[1] != parts[0][1]);
+        }
+        groups
     }
 
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
@@ -54,7 +68,7 @@ impl Property for LongFork {
         if findings.out_of_time(budget, || "before all transactions were read".to_owned()) {
             return findings.result();
         }
-        let writes = Writes::new(&txns);
+        let writes = Writes::new(&txns, budget);
         let mut groups: BTreeMap<Vec<Val>, Vec<Seen>> = BTreeMap::new();
         let all = txns.all.len();
         for (number, txn) in txns.all.iter().enumerate() {
@@ -113,12 +127,13 @@ struct Writes<'p> {
 }
 
 impl<'p> Writes<'p> {
-    fn new(txns: &Transactions<'p>) -> Self {
+    /// Not all of them where the time is up.
+    fn new(txns: &Transactions<'p>, budget: &Budget<'_>) -> Self {
         let mut writes = Self {
             of: FixedMap::new(),
             values: Interner::new(),
         };
-        for (number, txn) in txns.all.iter().enumerate() {
+        for (number, txn) in budget.lasting(txns.all.iter().enumerate()) {
             for write in &txn.writes {
                 let value = writes.values.intern(write.value);
                 writes.of.insert(write.key, (value, number));

@@ -77,7 +77,10 @@ impl Property for LostUpdates {
             if check.findings.out_of_time_at(budget, done, keyed) {
                 break;
             }
-            let counts = Counts::new(history, keyed, &mut check.findings);
+            let counts = Counts::new(history, keyed, &mut check.findings, budget);
+            if check.findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
             if !counts.strange {
                 check.counter(&counts, budget);
             }
@@ -86,7 +89,11 @@ impl Property for LostUpdates {
             if check.findings.out_of_time_at(budget, done, keyed) {
                 break;
             }
-            check.text(&Runs::new(history, keyed), budget);
+            let text = Runs::new(history, keyed, budget);
+            if check.findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
+            check.text(&text, budget);
         }
         check.result()
     }
@@ -169,16 +176,18 @@ impl Check {
             } else if register.finals.is_empty() {
                 self.without_finals(register.keyed);
             } else {
-                let updates = register.all.iter().enumerate();
+                let updates = budget.lasting(register.all.iter().enumerate());
                 let acknowledged = updates.filter(|(_, u)| u.op.is_ok() && u.value != ABSENT);
                 let gone = acknowledged.filter(|(_, update)| self.is_missing(register, update));
                 missing.extend(gone.map(|(place, _)| (number, place)));
             }
         }
-        let answers = Causality::new(registers).replaced(&missing, budget);
+        let answers = Causality::new(registers, budget).replaced(&missing, budget);
+        let late = || "in the search for who replaced what".to_owned();
+        self.findings.out_of_time(budget, late);
         for ((number, place), replaced) in missing.into_iter().zip(answers) {
             let register = &registers[number];
-            self.missing(register, &register.all[place], replaced);
+            self.missing(register, &register.all[place], replaced, budget);
         }
     }
 
@@ -195,9 +204,15 @@ impl Check {
         !register.is_there(update)
     }
 
-    fn missing(&mut self, register: &Updates<'_>, update: &Update<'_>, replaced: Replaced<'_>) {
+    fn missing(
+        &mut self,
+        register: &Updates<'_>,
+        update: &Update<'_>,
+        replaced: Replaced<'_>,
+        budget: &Budget<'_>,
+    ) {
         let noun = || words::noun(update.op);
-        let own_key = || matches!(register.replaced(update), Replaced::Surely(_));
+        let own_key = || matches!(register.replaced(update, budget), Replaced::Surely(_));
         match (replaced, &mut self.over_other_keys) {
             (Replaced::Surely(by), Some(n)) if !own_key() => {
                 *n += 1;
@@ -239,7 +254,12 @@ impl Check {
         if let Some(why) = &register.strange {
             self.findings.doubt(|| why.clone());
         } else {
-            self.set(register.keyed, &carts::lines(register), "line", budget);
+            self.set(
+                register.keyed,
+                &carts::lines(register, budget),
+                "line",
+                budget,
+            );
         }
     }
 

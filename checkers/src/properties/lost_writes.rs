@@ -109,7 +109,7 @@ fn sets(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts, bu
         let mut key = Key::new(name, false);
         key.marked = marked;
         let ops = keyed.ops.iter().map(|&i| &history.ops[i]);
-        for op in ops.filter(|op| op.f() != "read") {
+        for op in budget.lasting(ops.filter(|op| op.f() != "read")) {
             key.add(op, op.argument());
         }
         for (done, op) in reads.into_iter().enumerate() {
@@ -118,7 +118,11 @@ fn sets(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts, bu
                 return;
             }
             let list = op.result().and_then(Value::as_array);
-            key.scan(op, list.map(Vec::as_slice).unwrap_or_default());
+            key.scan(op, list.map(Vec::as_slice).unwrap_or_default(), budget);
+        }
+        let late = || format!("after the final reads of {}", key.name);
+        if findings.out_of_time(budget, late) {
+            return;
         }
         key.check(findings, counts, budget);
     }
@@ -177,18 +181,18 @@ fn lists(
         findings.note(STAND_IN);
     }
     let mut keys: BTreeMap<Val, Key<'_>> = BTreeMap::new();
-    for txn in &txns.all {
+    for txn in budget.lasting(&txns.all) {
         for write in txn.writes.iter().filter(|write| write.append) {
             let key = keys.entry(write.key);
             key.or_insert_with(|| Key::new(txns.key(write.key), true))
                 .add(txn.op, write.value);
         }
     }
-    for op in history
+    let refused = history
         .ops
         .iter()
-        .filter(|op| appends(op) && op.outcome() == Outcome::Fail)
-    {
+        .filter(|op| op.outcome() == Outcome::Fail);
+    for op in budget.lasting(refused).filter(|op| appends(op)) {
         for micro in op.argument().as_array().into_iter().flatten() {
             let Some(key) = txns.keys.known(&micro[1]).filter(|_| micro[0] == "append") else {
                 continue;
@@ -198,7 +202,7 @@ fn lists(
         }
     }
     // What is also written as a whole is no list.
-    let writes = txns.all.iter().flat_map(|txn| &txn.writes);
+    let writes = budget.lasting(&txns.all).flat_map(|txn| &txn.writes);
     let whole: BTreeSet<Val> = writes
         .filter(|write| !write.append)
         .map(|write| write.key)
@@ -215,8 +219,11 @@ fn lists(
             }
             keys.entry(read.key)
                 .or_insert_with(list)
-                .scan(txn.op, read.list());
+                .scan(txn.op, read.list(), budget);
         }
+    }
+    if findings.out_of_time(budget, || "in the final reads of lists".to_owned()) {
+        return;
     }
     keys.retain(|key, _| !whole.contains(key));
     for key in keys.values_mut() {
@@ -315,12 +322,12 @@ impl<'p> Key<'p> {
     }
 
     /// Takes a read, after all adds.
-    fn scan(&mut self, read: &'p Op<'p>, list: &'p [Value]) {
+    fn scan(&mut self, read: &'p Op<'p>, list: &'p [Value], budget: &Budget<'_>) {
         let place = self.reads.len() as u32;
         self.reads.push(read);
         let mut times: BTreeMap<Val, usize> = BTreeMap::new();
         let is_list = self.is_list;
-        for value in list {
+        for value in budget.lasting(list) {
             let (number, element) = self.element(value);
             element.first_seen = element.first_seen.or(Some(read));
             let times = times.entry(number).or_default();
@@ -362,9 +369,8 @@ impl<'p> Key<'p> {
         findings: &mut Findings,
         counts: &mut Counts,
     ) {
-        let after: Vec<usize> = (0..self.reads.len())
-            .filter(|&i| self.reads[i].start() > add.end())
-            .collect();
+        let first = self.reads.partition_point(|read| read.start() <= add.end());
+        let after = first..self.reads.len();
         if after.is_empty() {
             findings.doubt(|| {
                 format!(
@@ -376,25 +382,24 @@ impl<'p> Key<'p> {
         }
         counts.acknowledged += 1;
         findings.checked(1);
-        let missing = |i: &&usize| element.seen.binary_search(&(**i as u32)).is_err();
-        let absent = after.iter().filter(missing).count();
+        let seen = &element.seen[element.seen.partition_point(|i| (*i as usize) < first)..];
+        let absent = after.len() - seen.len();
         if absent == after.len() {
             counts.lost += 1;
-            findings.violate(|| self.lost(value, add, &after));
+            findings.violate(|| self.lost(value, add, &self.reads[first..]));
             return;
         }
         counts.stale += u64::from(absent > 0);
-        let last = after.last().filter(|place| !self.marked && missing(place));
-        if let Some(last) = last {
+        let last = self.reads.len() - 1;
+        if !self.marked && seen.last() != Some(&(last as u32)) {
             findings.doubt(|| {
-                let (key, read) = (&self.name, words::noun_short(self.reads[*last]));
+                let (key, read) = (&self.name, words::noun_short(self.reads[last]));
                 format!("no read is marked as final, and {read}, the last one, lacks {value} of {key} that others had: it is lost, or the read is stale")
             });
         }
     }
 
-    fn lost(&self, value: &Value, add: &Op<'_>, after: &[usize]) -> Anomaly {
-        let reads: Vec<&Op<'_>> = after.iter().map(|&i| self.reads[i]).collect();
+    fn lost(&self, value: &Value, add: &Op<'_>, reads: &[&Op<'_>]) -> Anomaly {
         let by = words::replicas(reads.iter().copied());
         let message = format!(
             "Element {value} of {} was lost: {} acknowledged {}, and none of {} after it has it{by}.",

@@ -49,7 +49,11 @@ impl Property for LwwRegister {
         let mut check = Check::default();
         let registers = registers(history, &mut check.findings, budget);
         final_values::judge(&registers, &mut check.findings, budget);
-        for register in &registers {
+        for (done, register) in registers.iter().enumerate() {
+            let (findings, keyed) = (&mut check.findings, register.keyed);
+            if findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
             if let Some(why) = &register.strange {
                 check.findings.doubt(|| why.clone());
             } else if register.finals.is_empty() {

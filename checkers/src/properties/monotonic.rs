@@ -61,7 +61,7 @@ impl Property for Monotonic {
             }) {
                 break;
             }
-            table.reorders(&mut findings);
+            table.reorders(&mut findings, budget);
         }
         findings.result()
     }
@@ -129,7 +129,7 @@ impl<'p> Table<'p> {
         let ops = || keyed.ops.iter().map(|&i| &history.ops[i]);
         let adds: Vec<&Op<'_>> = ops().filter(|op| op.f() == "add").collect();
         let reads = ops().filter(|op| op.f() == "read");
-        let rows = |list: &'p Vec<Value>| list.iter().map(Row::new).collect();
+        let rows = |list: &'p Vec<Value>| budget.lasting(list).map(Row::new).collect();
         Self {
             asked: !adds.is_empty() && adds.iter().all(|op| op.argument()["val"].is_i64()),
             adds,
@@ -171,6 +171,9 @@ impl<'p> Table<'p> {
                     )
                 });
             }
+            if findings.out_of_time(budget, || in_rows(read)) {
+                return;
+            }
             for pair in out_of_order(&rows) {
                 findings.violate(|| {
                     let what = format!(
@@ -179,6 +182,9 @@ impl<'p> Table<'p> {
                     );
                     Self::anomaly("value-reorder", read, &[], &what)
                 });
+            }
+            if findings.out_of_time(budget, || in_rows(read)) {
+                return;
             }
             let mut values: Vec<&Row<'_>> = rows.clone();
             values.sort_by_key(|row| row.val);
@@ -310,8 +316,8 @@ impl<'p> Table<'p> {
     }
 
     /// How often values do not rise with timestamps, in the last read: altogether, for each node, for each table.
-    fn reorders(&self, findings: &mut Findings) {
-        let Some((_, rows)) = self.reads.last() else {
+    fn reorders(&self, findings: &mut Findings, budget: &Budget<'_>) {
+        let Some((read, rows)) = self.reads.last() else {
             return;
         };
         let rows: Vec<&Row<'_>> = rows.iter().flatten().collect();
@@ -319,9 +325,20 @@ impl<'p> Table<'p> {
             falls(&rows, move |row| row.value.get(field).map(Value::to_string)).len()
         };
         findings.detail("value_reorders", falls(&rows, |_| None).len());
-        findings.detail("value_reorders_by_node", of("node"));
-        findings.detail("value_reorders_by_table", of("tb"));
+        for (name, field) in [
+            ("value_reorders_by_node", "node"),
+            ("value_reorders_by_table", "tb"),
+        ] {
+            if findings.out_of_time(budget, || in_rows(read)) {
+                return;
+            }
+            findings.detail(name, of(field));
+        }
     }
+}
+
+fn in_rows(read: &Op<'_>) -> String {
+    format!("in the rows of {}", words::noun_short(read))
 }
 
 /// Neighbours in the order of timestamps whose values do not rise: of each process, where rows name it, else of all.

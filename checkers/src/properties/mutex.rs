@@ -50,7 +50,11 @@ impl Property for Mutex {
             if findings.out_of_time_at(budget, done, keyed) {
                 break;
             }
-            Lock::new(history, keyed).check(&mut findings, budget);
+            let lock = Lock::new(history, keyed, budget);
+            if findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
+            lock.check(&mut findings, budget);
         }
         findings.result()
     }
@@ -79,11 +83,12 @@ struct Lock<'p> {
 }
 
 impl<'p> Lock<'p> {
-    fn new(history: &'p Prepared<'_>, keyed: &'p Keyed<'p>) -> Self {
+    /// Not all of it where the time is up.
+    fn new(history: &'p Prepared<'_>, keyed: &'p Keyed<'p>, budget: &Budget<'_>) -> Self {
         let ops = keyed.ops.iter().map(|&i| &history.ops[i]);
         let ops: Vec<&Op<'_>> = ops.filter(|op| op.outcome() != Outcome::Fail).collect();
         let mut sessions: BTreeMap<Option<u64>, Vec<&Op<'_>>> = BTreeMap::new();
-        for op in &ops {
+        for op in budget.lasting(&ops) {
             sessions.entry(op.session()).or_default().push(op);
         }
         Self {
@@ -102,9 +107,17 @@ impl<'p> Lock<'p> {
         let before = findings.anomalies();
         let mut holds = Vec::new();
         for ops in one_by_one {
+            if findings.out_of_time(budget, || format!("in the sessions of {}", self.lock())) {
+                return;
+            }
             self.walk(ops, &mut holds, findings);
         }
-        holds.sort_by_key(|hold: &Hold<'_>| (hold.from, hold.acquire.index()));
+        holds.sort_by_cached_key(|hold: &Hold<'_>| (hold.from, hold.acquire.index()));
+        if findings.out_of_time(budget, || {
+            format!("before the holders of {} were compared", self.lock())
+        }) {
+            return;
+        }
         self.overlaps(&holds, findings);
         if others.is_empty() || findings.anomalies() > before {
             return;

@@ -11,7 +11,7 @@
 //! ([`crate::total_order`]).
 
 use super::causal::{closed, thin_air};
-use crate::accesses::{Access, Accesses, Plan, Space, minimal};
+use crate::accesses::{Access, Accesses, Plan, Space, happened, minimal, sources};
 use crate::findings::{Advice, Findings, anomaly};
 use crate::pipelines::{Pipelines, View, seen_by};
 use crate::total_order::{self, Found};
@@ -50,7 +50,10 @@ impl Property for Pram {
         if findings.out_of_time(budget, late) {
             return findings.result();
         }
-        let accesses = Accesses::new(history);
+        let accesses = Accesses::new(history, budget);
+        if findings.out_of_time(budget, late) {
+            return findings.result();
+        }
         for why in &accesses.strange {
             findings.doubt(|| why.clone());
         }
@@ -82,17 +85,20 @@ pub(super) struct Views<'a> {
 
 impl<'a> Views<'a> {
     pub(super) fn new(all: &'a [Access], space: &'a Space, budget: &Budget<'_>) -> Self {
-        let mut pipelines = Pipelines::new(Plan::new(all, space));
+        let mut pipelines = Pipelines::new(Plan::new(all, space, budget), budget);
         let (mut contradictions, mut open, mut out_of) = (Vec::new(), Vec::new(), None);
+        if !all.is_empty() && budget.is_exhausted() {
+            out_of = Some(("time", 0));
+        }
         for number in 0..pipelines.sessions() {
+            if out_of.is_some() {
+                break;
+            }
             match pipelines.view(number, budget) {
                 View::Fits => {}
                 View::Open => open.push(number as u32),
                 View::Contradiction(suspects) => contradictions.push((number as u32, suspects)),
-                View::OutOf(what, at) => {
-                    out_of = Some((what, at));
-                    break;
-                }
+                View::OutOf(what, at) => out_of = Some((what, at)),
             }
         }
         Self {
@@ -117,11 +123,13 @@ pub(super) fn violations(
             let places = closed(&views.plan, suspects.clone()).into_iter();
             let suspects: Vec<Access> = places.map(|at| accesses.all[at as usize]).collect();
             let contradicts = |part: &[Access]| {
-                let mut pipelines = Pipelines::new(Plan::new(part, &accesses.space));
+                let unlimited = Budget::unlimited();
+                let plan = Plan::new(part, &accesses.space, &unlimited);
+                let mut pipelines = Pipelines::new(plan, &unlimited);
                 let there = (*session as usize) < pipelines.sessions();
                 there
                     && matches!(
-                        pipelines.view(*session as usize, &Budget::unlimited()),
+                        pipelines.view(*session as usize, &unlimited),
                         View::Contradiction(_)
                     )
             };
@@ -174,8 +182,8 @@ fn search(
 
 /// With what is known to have happened marked as such.
 fn known(accesses: &Accesses<'_>, all: &[Access]) -> Vec<Access> {
-    let plan = Plan::new(all, &accesses.space);
-    let known = all.iter().zip(&plan.happened);
+    let happened = happened(all, &sources(all, &accesses.space));
+    let known = all.iter().zip(&happened);
     known
         .map(|(access, happened)| Access {
             forced: *happened,

@@ -217,7 +217,7 @@ impl<'p> Key<'p> {
             let explained = self.check_outs(value, element, findings, counts);
             counts.recovered += explained.saturating_sub(acknowledged);
         }
-        self.check_lost(findings, counts);
+        self.check_lost(findings, counts, budget);
     }
 
     /// Each that came out must have been put in by then. Returns how many had been.
@@ -245,18 +245,25 @@ impl<'p> Key<'p> {
         explained
     }
 
-    fn check_lost(&self, findings: &mut Findings, counts: &mut Counts) {
+    fn check_lost(&self, findings: &mut Findings, counts: &mut Counts, budget: &Budget<'_>) {
+        let late = || format!("in the search for what {} lost", words::key(self.keyed.key));
         let Some(drain) = self.drain else {
             let missing = |e: &Element<'_>| e.missing(&e.acknowledged().collect::<Vec<_>>());
-            let open = self.elements.iter().map(missing).sum();
+            let open = budget.lasting(&self.elements).map(missing).sum();
+            if findings.out_of_time(budget, late) {
+                return;
+            }
             self.not_drained(open, findings);
             return;
         };
         let (mut lost, mut open) = (Vec::new(), 0);
-        for (number, element) in self.elements.iter().enumerate() {
+        for (number, element) in budget.lasting(self.elements.iter().enumerate()) {
             let missing = element.missing(&element.drained(drain));
             open += element.missing(&element.acknowledged().collect::<Vec<_>>()) - missing;
             lost.extend((missing > 0).then_some((number, missing)));
+        }
+        if findings.out_of_time(budget, late) {
+            return;
         }
         self.not_drained(open, findings);
         let count: usize = lost.iter().map(|(_, missing)| missing).sum();

@@ -54,9 +54,12 @@ impl Property for Sequential {
             return findings.result();
         }
         for keyed in history.keys_of(Shape::Subkeys) {
-            check_parts(history, keyed, &mut findings);
+            check_parts(history, keyed, &mut findings, budget);
         }
-        let accesses = Accesses::new(history);
+        let accesses = Accesses::new(history, budget);
+        if findings.out_of_time(budget, late) {
+            return findings.result();
+        }
         for why in &accesses.strange {
             findings.doubt(|| why.clone());
         }
@@ -113,17 +116,27 @@ fn explain(accesses: &Accesses<'_>, core: &[Access]) -> Anomaly {
 
 // --- Jepsen's keys in parts ------------------------------------------------------------------------------------------------
 
-fn check_parts(history: &Prepared<'_>, keyed: &Keyed<'_>, findings: &mut Findings) {
+fn check_parts(
+    history: &Prepared<'_>,
+    keyed: &Keyed<'_>,
+    findings: &mut Findings,
+    budget: &Budget<'_>,
+) {
     let ops = || keyed.ops.iter().map(|&i| &history.ops[i]);
     let mut writes: BTreeMap<String, Vec<&Op<'_>>> = BTreeMap::new();
-    for op in ops().filter(|op| op.f() == "write") {
+    for op in budget.lasting(ops().filter(|op| op.f() == "write")) {
         writes
             .entry(op.argument().to_string())
             .or_default()
             .push(op);
     }
     let (mut all, mut some, mut none) = (0_u64, 0_u64, 0_u64);
-    for read in ops().filter(|op| op.f() == "read") {
+    let reads = ops().filter(|op| op.f() == "read");
+    for (done, read) in reads.enumerate() {
+        let late = || format!("reads of {}", words::key(keyed.key));
+        if findings.out_of_time_after(budget, (done, keyed.ops.len()), late) {
+            return;
+        }
         let Some(parts) = read.result().and_then(|v| v[1].as_array()) else {
             continue;
         };

@@ -6,7 +6,7 @@
 //! it lost), also where all reads after the last acknowledgement stand in for final ones and an earlier one of them has it. Stable latency: from known to the last ordinary read that lacks it; lost latency: from known to the last one that has it.
 //! Never read: known, and no read began after that. Also violations: an element twice in one read (a test of set-full that can
 //! never fire), one that nobody had begun to add, and one that is in every final read although each add of it was seen
-//! by a remove. Linear in the elements of all reads, but for elements that are added and removed many times.
+//! by a remove. O(n log n) in the operations and the elements of all reads.
 
 use crate::add_wins::{Fate, fate};
 use crate::elements::{Element, Elements};

@@ -35,9 +35,14 @@ impl Property for SplitBrain {
 
     fn check(&self, history: &Prepared<'_>, budget: &Budget<'_>) -> PropertyResult {
         let mut findings = Findings::new();
-        let mut acks: Vec<Ack<'_>> = acknowledgements(history).collect();
+        let mut acks: Vec<Ack<'_>> = budget.lasting(acknowledgements(history)).collect();
+        if findings.out_of_time(budget, || {
+            "before the acknowledgements were sorted".to_owned()
+        }) {
+            return findings.result();
+        }
         findings.checked(acks.len());
-        acks.sort_by_key(|ack| (ack.op.end(), ack.op.index()));
+        acks.sort_by_cached_key(|ack| (ack.op.end(), ack.op.index()));
         one_node_a_term(&acks, &mut findings, budget);
         no_way_back(&acks, &mut findings, budget);
         findings.result()

@@ -48,7 +48,10 @@ impl Property for StaleReads {
             if findings.out_of_time_at(budget, done, keyed) {
                 break;
             }
-            let register = Register::new(history, keyed);
+            let register = Register::new(history, keyed, budget);
+            if findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
             if let Some(why) = &register.strange {
                 findings.doubt(|| why.clone());
             }

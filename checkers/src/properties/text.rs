@@ -59,15 +59,18 @@ impl Property for Text {
             if check.findings.out_of_time_at(budget, done, keyed) {
                 break;
             }
-            let text = Runs::new(history, keyed);
+            let text = Runs::new(history, keyed, budget);
+            if check.findings.out_of_time_at(budget, done, keyed) {
+                break;
+            }
             let key = Key { text: &text };
             if text.unreadable.is_none() {
-                torn += key.always(&mut check.findings);
+                torn += key.always(budget, &mut check.findings);
                 key.order(budget, &mut check.findings);
             }
             if history.recovered() {
                 check.text(&text, budget);
-                key.finally(&mut check.findings);
+                key.finally(budget, &mut check.findings);
             } else {
                 check.findings.doubt(|| NOT_RECOVERED.to_owned());
             }
@@ -88,9 +91,16 @@ impl Key<'_, '_> {
     }
 
     /// What must hold in every read. Returns how many runs are in pieces by runs that nobody knew of.
-    fn always(&self, findings: &mut Findings) -> u64 {
+    fn always(&self, budget: &Budget<'_>, findings: &mut Findings) -> u64 {
         let mut concurrently: BTreeSet<RunId> = BTreeSet::new();
-        for reading in &self.text.reads {
+        let all = self.text.reads.len();
+        for (done, reading) in self.text.reads.iter().enumerate() {
+            let key = || words::key(self.text.keyed.key);
+            if findings.out_of_time(budget, || {
+                format!("after {done} of {all} reads of {}", key())
+            }) {
+                break;
+            }
             findings.checked(1);
             if let Some(letter) = reading.stranger {
                 findings.violate(|| self.stranger(reading, letter));
@@ -102,12 +112,12 @@ impl Key<'_, '_> {
                     )
                 });
             }
-            self.unexpected(reading, findings);
+            self.unexpected(reading, budget, findings);
             for run in &reading.twice {
                 findings.violate(|| self.twice(reading, *run));
             }
-            self.misplaced(reading, findings);
-            for (run, inside) in &reading.torn {
+            self.misplaced(reading, budget, findings);
+            for (run, inside) in budget.lasting(&reading.torn) {
                 let known = |other: &&RunId| {
                     **other == *run
                         || self.text.knew(*run, **other)
@@ -124,14 +134,14 @@ impl Key<'_, '_> {
         concurrently.len() as u64
     }
 
-    fn unexpected(&self, reading: &Reading<'_>, findings: &mut Findings) {
+    fn unexpected(&self, reading: &Reading<'_>, budget: &Budget<'_>, findings: &mut Findings) {
         let torn = reading.torn.iter().map(|(run, _)| run);
         let some = reading
             .whole
             .iter()
             .chain(&reading.partial)
             .chain(&reading.twice);
-        for run in some.chain(torn) {
+        for run in budget.lasting(some.chain(torn)) {
             let insert = &self.text.all[*run as usize];
             if insert.is_refused() || insert.op.start() > reading.op.end() {
                 findings.violate(|| self.thin_air(reading, *run));
@@ -139,12 +149,12 @@ impl Key<'_, '_> {
         }
     }
 
-    fn misplaced(&self, reading: &Reading<'_>, findings: &mut Findings) {
+    fn misplaced(&self, reading: &Reading<'_>, budget: &Budget<'_>, findings: &mut Findings) {
         let mut there: BTreeMap<RunId, usize> = BTreeMap::new();
-        for (at, run) in reading.whole.iter().enumerate() {
+        for (at, run) in budget.lasting(reading.whole.iter().enumerate()) {
             there.insert(*run, at);
         }
-        for (run, at) in &there {
+        for (run, at) in budget.lasting(&there) {
             let after = self.text.all[*run as usize].after;
             if let Some(after) = after.filter(|after| there.get(after).is_some_and(|a| a > at)) {
                 findings.violate(|| self.before_its_anchor(reading, *run, after));
@@ -168,13 +178,18 @@ impl Key<'_, '_> {
     }
 
     /// What must hold in the end.
-    fn finally(&self, findings: &mut Findings) {
-        self.equal(findings);
+    fn finally(&self, budget: &Budget<'_>, findings: &mut Findings) {
+        let late = || format!("at the end of {}", words::key(self.text.keyed.key));
+        if findings.out_of_time(budget, late) {
+            return;
+        }
+        self.equal(budget, findings);
         if self.text.unreadable.is_some() {
             return;
         }
         let mut first: BTreeMap<RunId, &Delete<'_>> = BTreeMap::new();
-        for delete in self.text.deletes.iter().filter(|d| d.op.is_ok()) {
+        let deletes = self.text.deletes.iter().filter(|d| d.op.is_ok());
+        for delete in budget.lasting(deletes) {
             for run in &delete.covers {
                 let known = first.entry(*run).or_insert(delete);
                 if delete.op.end() < known.op.end() {
@@ -182,15 +197,19 @@ impl Key<'_, '_> {
                 }
             }
         }
-        for (run, delete) in first {
+        if findings.out_of_time(budget, late) {
+            return;
+        }
+        for (run, delete) in budget.lasting(first) {
             let finals = self.text.finals_after(delete.op);
             if !finals.is_empty() && finals.iter().all(|r| self.text.has_some(*r, run)) {
                 findings.violate(|| self.came_back(run, delete, finals));
             }
         }
+        findings.out_of_time(budget, late);
     }
 
-    fn equal(&self, findings: &mut Findings) {
+    fn equal(&self, budget: &Budget<'_>, findings: &mut Findings) {
         let reads = &self.text.reads;
         let finals = self.text.finals();
         let Some((first, rest)) = finals.split_first() else {
@@ -203,7 +222,7 @@ impl Key<'_, '_> {
         let mut changes = self.text.changes.iter();
         let key = words::key(self.text.keyed.key);
         let late = changes.find(|op| op.end() >= one.op.start());
-        let stays = late.and_then(|_| self.text.unexplained(one.op.start()));
+        let stays = late.and_then(|_| self.text.unexplained(one.op.start(), budget));
         if let Some((with, without)) = stays {
             (one, other) = (&reads[with], &reads[without]);
         } else if let Some(late) = late {

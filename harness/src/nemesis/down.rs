@@ -69,7 +69,8 @@ impl Fault for Down {
         let obeys = matches!(self.way, Way::Stop(_));
         let held = |world: &World, node| obeys && world.is_paused(node);
         if let Way::Stop(patience) = self.way {
-            for node in &self.nodes {
+            // Whoever holds one must be able to let it go meanwhile.
+            for node in self.nodes.iter().filter(|node| !world.is_paused(**node)) {
                 world.cluster.wait_for(*node, gone, patience);
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::nemesis::down::{Down, Way};
 use crate::nemesis::options::duration;
-use crate::nemesis::select::{self, SHAPES};
+use crate::nemesis::select::{self, AllHeld, SHAPES};
 use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, Shape, View, named_nodes};
 use anyhow::Result;
 use rand_chacha::ChaCha8Rng;
@@ -42,8 +42,12 @@ impl Family for Stop {
         view: &View,
         rng: &mut ChaCha8Rng,
     ) -> Result<Box<dyn Fault>> {
+        let nodes = select::nodes(shape, view, rng)?;
+        if nodes.iter().all(|node| view.held.contains(node)) {
+            return Err(AllHeld.into());
+        }
         Ok(Box::new(Down {
-            nodes: select::nodes(shape, view, rng)?,
+            nodes,
             names: view.names.clone(),
             way: Way::Stop(duration(options, "patience")?),
         }))
