@@ -1,6 +1,7 @@
 //! One family of faults a file; each has its entry in [`families`].
 
 mod kill;
+mod packets;
 mod partition;
 mod pause;
 mod slow;
@@ -12,6 +13,7 @@ use super::Family;
 pub fn families() -> &'static [&'static dyn Family] {
     &[
         &partition::Partition,
+        &packets::Packets,
         &kill::Kill,
         &stop::Stop,
         &pause::Pause,
