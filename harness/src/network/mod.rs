@@ -262,6 +262,13 @@ impl Network {
         if held > 0 {
             let _ = write!(evidence, "; {held} links are held by another fault");
         }
+        let overrun = packets.engine.overrun();
+        if overrun > 0 {
+            let _ = write!(
+                evidence,
+                "; the engine was too slow for {overrun} packets of this run, which were lost too"
+            );
+        }
         Ok(Proof { proved, evidence })
     }
 

@@ -128,6 +128,14 @@ impl Engine {
         }
     }
 
+    /// Packets that were lost, in the whole run, though nobody asked for it: the engine was too slow.
+    pub(super) fn overrun(&self) -> u64 {
+        match self {
+            Self::Netem(_) => 0,
+            Self::NfQueue(_) => NfQueue::overrun(),
+        }
+    }
+
     /// What it has done so far. Netem tells only how many packets it saw.
     pub(super) fn counts(&self) -> Result<Counts> {
         match self {

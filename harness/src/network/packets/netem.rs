@@ -139,7 +139,10 @@ impl Netem {
                 let class = q["parent"].as_str()?.strip_prefix("1:")?;
                 let from = usize::from_str_radix(class, 16).ok()?.checked_sub(1)?;
                 let count = |name: &str| q[name].as_u64().unwrap_or(0);
-                Some(((from, *host), count("packets") + count("drops")))
+                Some((
+                    (from, *host),
+                    count("packets") + count("drops") + count("qlen"),
+                ))
             }));
         }
         Ok(seen)

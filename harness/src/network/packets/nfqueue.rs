@@ -110,6 +110,19 @@ impl NfQueue {
         self.ask(Command::Count)
     }
 
+    /// How many packets were dropped, in the whole run, because we did not take them soon enough.
+    pub(super) fn overrun() -> u64 {
+        let text = std::fs::read_to_string("/proc/thread-self/net/netfilter/nfnetlink_queue");
+        let text = text.unwrap_or_default();
+        let ours = text.lines().find_map(|line| {
+            let words: Vec<u64> = line.split_whitespace().flat_map(str::parse).collect();
+            // Number, port, waiting, mode, range, dropped by a full queue, dropped by a full socket.
+            (words.first() == Some(&u64::from(NUMBER)))
+                .then(|| words.get(5).zip(words.get(6)).map(|(a, b)| a + b))?
+        });
+        ours.unwrap_or(0)
+    }
+
     fn ask<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> Result<T> {
         let (answer, answered) = sync_channel(1);
         let gone = || anyhow!("the thread of the packet queue has ended");
