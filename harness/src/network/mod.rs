@@ -15,7 +15,7 @@ pub use firewall::{Firewall, Variant};
 pub use packets::Choice;
 
 use crate::arena::{Arena, Host};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use packets::{Count, Engine, Load, Meter, Sample, judge};
 use probe::Prober;
 use std::collections::BTreeSet;
@@ -58,7 +58,6 @@ pub struct Network {
 /// An engine, and what measures its work.
 #[derive(Debug)]
 struct Packets {
-    choice: Choice,
     engine: Engine,
     meter: Meter,
 }
@@ -109,15 +108,7 @@ impl Network {
 
     /// Makes ready to disturb packets: an error says what the machine lacks. The seed is that of the run.
     pub fn prepare_packets(&mut self, choice: Choice, seed: u64) -> Result<()> {
-        if let Some(packets) = &self.packets {
-            ensure!(
-                packets.choice == choice,
-                "one run disturbs packets by one engine: give all of its faults the same `by`"
-            );
-            return Ok(());
-        }
         self.packets = Some(Packets {
-            choice,
             engine: Engine::start(choice, &self.hosts, &self.firewall, seed)?,
             meter: Meter::open(&self.hosts)?,
         });

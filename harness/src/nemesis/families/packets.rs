@@ -140,9 +140,15 @@ impl Family for Packets {
         network: &mut Network,
         seed: u64,
     ) -> Result<()> {
-        planned
-            .iter()
-            .try_for_each(|fault| network.prepare_packets(choice(&fault.options)?, seed))
+        let asked = planned.iter().map(|fault| choice(&fault.options));
+        let mut asked = asked.collect::<Result<Vec<Choice>>>()?;
+        asked.retain(|choice| *choice != Choice::Auto);
+        let by = asked.first().copied().unwrap_or(Choice::Auto);
+        ensure!(
+            asked.iter().all(|choice| *choice == by),
+            "one run disturbs packets by one engine: give all of its faults the same `by`"
+        );
+        network.prepare_packets(by, seed)
     }
 
     fn aim(
