@@ -2,7 +2,7 @@
 
 use crate::arena::{Arena, run_inside};
 use crate::exit;
-use crate::network::{Network, Variant};
+use crate::network::{Choice, Disturbance, Disturbed, Network, Variant};
 use crate::summary::to_stdout;
 use crate::tools::tool;
 use anyhow::{Context, Result};
@@ -150,9 +150,25 @@ fn abilities() -> Vec<Finding> {
     }
     if let Ok(arena) = &arena {
         findings.push(cutting(arena));
-        findings.push(netem(arena));
+        findings.push(engine(
+            arena,
+            "netem",
+            Choice::Netem,
+            "modprobe sch_netem sch_htb cls_u32 (as root on the host), or a kernel with CONFIG_NET_SCH_NETEM",
+        ));
+        findings.push(engine(
+            arena,
+            "NFQUEUE",
+            Choice::NfQueue,
+            "modprobe nfnetlink_queue xt_NFQUEUE (as root on the host)",
+        ));
+        findings.push(engine(
+            arena,
+            "disturbing packets",
+            Choice::Auto,
+            "one of netem and NFQUEUE must work: see above",
+        ));
     }
-    findings.push(nfqueue());
     findings
 }
 
@@ -182,38 +198,28 @@ fn cutting(arena: &Arena) -> Finding {
     }
 }
 
-fn netem(arena: &Arena) -> Finding {
-    let interface = arena.clients.router_interface();
-    let tried = quiet(tool("tc").args([
-        "qdisc", "add", "dev", &interface, "root", "netem", "delay", "1ms",
-    ]));
-    match tried {
-        Ok(()) => works("netem", "delays, loses, reorders packets"),
-        Err(seen) => missing(
-            "netem",
-            &seen,
-            "modprobe sch_netem (as root on the host), or a kernel with CONFIG_NET_SCH_NETEM",
-            false,
-        ),
-    }
-}
-
-fn nfqueue() -> Finding {
-    let rule = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -j NFQUEUE --queue-num 5 --queue-bypass\nCOMMIT\n";
-    let tried = Variant::ALL
-        .iter()
-        .find(|variant| variant.restores(rule).is_ok());
-    match tried {
-        Some(variant) => works(
-            "NFQUEUE",
-            &format!("a rule can be set ({})", variant.name()),
-        ),
-        None => missing(
-            "NFQUEUE",
-            "no iptables takes a rule with it",
-            "modprobe nfnetlink_queue xt_NFQUEUE (as root on the host)",
-            false,
-        ),
+/// A link is disturbed, seen to be late, and sound again.
+fn engine(arena: &Arena, what: &str, choice: Choice, mend: &str) -> Finding {
+    let tried = || -> Result<String> {
+        let mut network = Network::new(arena)?;
+        network.prepare_packets(choice, 1)?;
+        let links = [(0, 1)].into();
+        let late = Disturbance {
+            delay: Duration::from_millis(30),
+            ..Disturbance::default()
+        };
+        network.set_disturbed(Disturbed::from([((0, 1), late)]))?;
+        let disturbed = network.prove_disturbed(&links)?;
+        network.set_disturbed(Disturbed::new())?;
+        let sound = network.prove_sound(&links)?;
+        anyhow::ensure!(disturbed.proved, "disturbed: {}", disturbed.evidence);
+        anyhow::ensure!(sound.proved, "afterwards: {}", sound.evidence);
+        let by = network.packets_by().unwrap_or("nothing");
+        Ok(format!("by {by}: a link was 30 ms late, and sound again"))
+    };
+    match tried() {
+        Ok(seen) => works(what, &seen),
+        Err(error) => missing(what, &format!("{error:#}"), mend, false),
     }
 }
 
@@ -357,13 +363,4 @@ fn missing(what: &str, seen: &str, mend: &str, needed: bool) -> Finding {
 
 fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
-}
-
-/// Runs a command; an error is what it said.
-fn quiet(command: &mut Command) -> Result<(), String> {
-    match command.stdin(Stdio::null()).output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
 }

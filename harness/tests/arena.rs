@@ -404,10 +404,13 @@ fn a_controller_that_is_killed_while_it_starts_leaves_nothing() {
 fn a_controller_that_is_killed_during_a_fault_leaves_nothing() {
     let before = traces();
     // The three processes of the controller: the one that was started, the one that entered the namespaces, and pid 1 inside.
-    for (victim, fault) in ["partition:leader", "kill:minority", "pause:one"]
-        .iter()
-        .enumerate()
-    {
+    let faults = [
+        "partition:leader",
+        "kill:minority",
+        "pause:one",
+        "packets:all",
+    ];
+    for (turn, fault) in faults.iter().enumerate() {
         let out = tempfile::tempdir().unwrap();
         let marker = out
             .path()
@@ -433,7 +436,7 @@ fn a_controller_that_is_killed_during_a_fault_leaves_nothing() {
             controllers.len() == 3 && nodes.len() >= 3,
             "{controllers:?} {nodes:?}"
         );
-        let pid = nix::unistd::Pid::from_raw(controllers[victim].0);
+        let pid = nix::unistd::Pid::from_raw(controllers[turn % 3].0);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
         look_for_traces(out.path(), child, &before);
         // What was written until then can be checked, torn or not: nobody knows whether it recovered.

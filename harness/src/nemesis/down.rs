@@ -70,8 +70,10 @@ impl Fault for Down {
         let held = |world: &World, node| obeys && world.is_paused(node);
         if let Way::Stop(patience) = self.way {
             // Whoever holds one must be able to let it go meanwhile.
-            for node in self.nodes.iter().filter(|node| !world.is_paused(**node)) {
-                world.cluster.wait_for(*node, gone, patience);
+            for node in &self.nodes {
+                if !world.is_paused(*node) {
+                    world.cluster.wait_for(*node, gone, patience);
+                }
             }
         }
         let mut proof = states(&self.nodes, &self.names, world, gone, held, true);

@@ -23,7 +23,7 @@ pub use witness::{Watch, Witness};
 pub use world::World;
 
 use crate::cluster::Cluster;
-use crate::network::Proof;
+use crate::network::{Cut, Network, Proof};
 use anyhow::{Context, Result, bail};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value};
@@ -56,6 +56,8 @@ pub struct View {
     pub isolated: BTreeSet<usize>,
     /// Nodes that a fault has killed or paused: a drawn fault spares them, as long as there are others.
     pub held: BTreeSet<usize>,
+    /// Links that are cut now.
+    pub cut: Cut,
 }
 
 /// A kind of fault.
@@ -76,6 +78,15 @@ pub trait Family: Sync {
     }
     /// What it needs before the nodes are started, for the faults of its kind that are planned: an environment, a mount. An error says what the machine lacks.
     fn prepare(&self, _planned: &[&Planned], _cluster: &mut Cluster) -> Result<()> {
+        Ok(())
+    }
+    /// What it needs of the network before the nodes are started; the seed is that of the run. An error says what the machine lacks.
+    fn prepare_network(
+        &self,
+        _planned: &[&Planned],
+        _network: &mut Network,
+        _seed: u64,
+    ) -> Result<()> {
         Ok(())
     }
     /// A concrete fault of this shape with these options, all of which are there. An error says why there is none now (nobody leads).

@@ -168,7 +168,10 @@ impl Nemesis {
             let own: Vec<&Planned> = plan.iter().filter(|p| p.family == family.name()).collect();
             if !own.is_empty() {
                 let prepared = family.prepare(&own, &mut self.world.cluster);
-                prepared.with_context(|| format!("cannot prepare {}", family.name()))?;
+                let network = &mut self.world.network;
+                prepared
+                    .and_then(|()| family.prepare_network(&own, network, self.seed))
+                    .with_context(|| format!("cannot prepare {}", family.name()))?;
             }
         }
         Ok(())
@@ -235,6 +238,7 @@ impl Nemesis {
             in_sync,
             isolated: self.isolated(),
             held: self.world.held(),
+            cut: self.world.network.cut().clone(),
         };
         let aimed = family.aim(&planned.shape, &planned.options, &view, &mut rng);
         if aimed.is_err() && planned.drawn {

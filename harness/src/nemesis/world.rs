@@ -2,7 +2,7 @@
 
 use super::faketime::{self, Clock};
 use crate::cluster::{Cluster, State};
-use crate::network::{Cut, Manner, Network};
+use crate::network::{Cut, Disturbance, Disturbed, Manner, Network};
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -15,6 +15,7 @@ pub struct World {
     /// The nodes' processes.
     pub cluster: Cluster,
     cuts: BTreeMap<u64, (Cut, Manner)>,
+    disturbances: BTreeMap<u64, (Cut, Disturbance)>,
     killed: Holds,
     paused: Holds,
     clocks: BTreeMap<usize, BTreeMap<u64, (Clock, Instant)>>,
@@ -29,6 +30,7 @@ impl World {
             network,
             cluster,
             cuts: BTreeMap::new(),
+            disturbances: BTreeMap::new(),
             killed: Holds::new(),
             paused: Holds::new(),
             clocks: BTreeMap::new(),
@@ -58,6 +60,29 @@ impl World {
             cuts.flat_map(|(cut, _)| cut).copied().collect::<Cut>()
         };
         self.network.set_cut(of(Manner::Drop), of(Manner::Reset))
+    }
+
+    /// Disturbs a fault's links; on one that several faults disturb it adds up.
+    pub fn disturb(&mut self, fault: u64, links: Cut, how: Disturbance) -> Result<()> {
+        self.disturbances.insert(fault, (links, how));
+        self.apply_disturbances()
+    }
+
+    /// Takes a fault's disturbance away; that of another fault stays.
+    pub fn calm(&mut self, fault: u64) -> Result<()> {
+        self.disturbances.remove(&fault);
+        self.apply_disturbances()
+    }
+
+    fn apply_disturbances(&mut self) -> Result<()> {
+        let mut all = Disturbed::new();
+        for (links, how) in self.disturbances.values() {
+            for link in links {
+                let sum = all.entry(*link).or_default();
+                *sum = sum.and(*how);
+            }
+        }
+        self.network.set_disturbed(all)
     }
 
     /// Kills a node on behalf of a fault.

@@ -1,4 +1,5 @@
-//! Cuts links by the router's FORWARD chain: one rule a link, the whole chain in one atomic restore.
+//! Cuts links by the router's FORWARD chain: one rule a link, the whole chain in one atomic restore. Links that the packet queue disturbs are
+//! handed over to it there.
 //!
 //! iptables-legacy is tried first (its restore takes 2 ms), then iptables-nft (20 ms). Bad input leaves the old rules whole.
 
@@ -74,8 +75,15 @@ impl Firewall {
         self.variant
     }
 
-    /// Replaces the whole chain: these links drop, those of `reset` answer TCP with a reset and drop the rest, all others carry.
-    pub fn restore(&self, cut: &Cut, reset: &Cut) -> Result<()> {
+    /// Whether a rule can hand packets over to the packet queue. Leaves the chain empty.
+    pub(super) fn queues(&self) -> Result<()> {
+        self.replace(&Cut::new(), &Cut::new(), &[(0, 0)].into())?;
+        self.replace(&Cut::new(), &Cut::new(), &Cut::new())
+    }
+
+    /// Replaces the whole chain: these links drop, those of `reset` answer TCP with a reset and drop the rest, those of `queued`, none of which
+    /// is cut, go through the packet queue, all others carry.
+    pub(super) fn replace(&self, cut: &Cut, reset: &Cut, queued: &Cut) -> Result<()> {
         let mut rules = String::from("*filter\n:FORWARD ACCEPT [0:0]\n");
         for (from, to) in reset.union(cut) {
             let (s, d) = (self.addresses[*from], self.addresses[*to]);
@@ -85,6 +93,14 @@ impl Firewall {
                 let _ = writeln!(rules, "{link} -p tcp -j REJECT --reject-with tcp-reset");
             }
             let _ = writeln!(rules, "{link} -j DROP");
+        }
+        for (from, to) in queued {
+            let (s, d) = (self.addresses[*from], self.addresses[*to]);
+            let _ = writeln!(
+                rules,
+                "-A FORWARD -s {s}/32 -d {d}/32 -j NFQUEUE --queue-num {}",
+                super::packets::NUMBER
+            );
         }
         rules.push_str("COMMIT\n");
         restore(self.variant, &rules)

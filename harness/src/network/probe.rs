@@ -108,8 +108,11 @@ impl Prober {
         let mut any = false;
         for (to, (socket, _)) in self.sockets.iter().enumerate() {
             let mut datagram = [0; 16];
-            while let Ok((8, _)) = socket.recv_from(&mut datagram) {
+            while let Ok((length, _)) = socket.recv_from(&mut datagram) {
                 any = true;
+                if length != 8 {
+                    continue;
+                }
                 let word = |at: usize| {
                     u32::from_be_bytes([
                         datagram[at],

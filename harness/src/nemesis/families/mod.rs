@@ -2,6 +2,7 @@
 
 mod clock;
 mod kill;
+mod packets;
 mod partition;
 mod pause;
 mod power;
@@ -14,6 +15,7 @@ use super::Family;
 pub fn families() -> &'static [&'static dyn Family] {
     &[
         &partition::Partition,
+        &packets::Packets,
         &kill::Kill,
         &stop::Stop,
         &pause::Pause,
