@@ -8,6 +8,7 @@ use schism_history::Key;
 use schism_workloads::Invocation;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -123,10 +124,11 @@ impl Schedule {
                 .take(line, nodes, clients)
                 .with_context(|| format!("line {number}"))?;
         }
-        // The sort is stable: what has one time stays in the file's order.
+        // The sort is stable: what has one time stays in the file's order. Numbers stay, too: the history has them.
         schedule.faults.sort_by_key(|fault| fault.at);
-        for (id, fault) in (1..).zip(&mut schedule.faults) {
-            fault.id = id;
+        let mut numbers = BTreeSet::new();
+        if let Some(twice) = schedule.faults.iter().find(|f| !numbers.insert(f.id)) {
+            bail!("two faults have the number {}", twice.id);
         }
         Ok(schedule)
     }

@@ -23,7 +23,9 @@ pub(crate) struct Recorded {
     pub(crate) spec: Spec,
     /// What happened when; each fault with the nodes that it hit, where chance has chosen them.
     pub(crate) schedule: Schedule,
-    /// The faults that came, by their places in the schedule.
+    /// How long the clients worked.
+    pub(crate) worked: Duration,
+    /// The faults that came, by their numbers.
     pub(crate) came: BTreeMap<u64, Came>,
     /// The deciding properties that were violated.
     pub(crate) violated: BTreeSet<String>,
@@ -36,6 +38,8 @@ pub(crate) struct Recorded {
 pub(crate) struct Came {
     /// When, since the clients began.
     pub(crate) at: Duration,
+    /// For how long, where it was healed.
+    pub(crate) lasted: Option<Duration>,
     /// What it did, in words.
     pub(crate) what: String,
 }
@@ -70,6 +74,7 @@ impl Recorded {
         Ok(Self {
             violated: violated.map(|(name, _)| name.clone()).collect(),
             fingerprints: fingerprints(&verdict, &history),
+            worked: worked(&history).unwrap_or(spec.time_limit),
             came: came(&history),
             spec,
             schedule,
@@ -120,11 +125,21 @@ fn name_targets(schedule: &mut Schedule, history: &History, nodes: usize) {
     }
 }
 
+/// When a phase of the run began.
+fn phase(history: &History, name: &str) -> Option<Time> {
+    let mut phases = history.faults().filter(|e| e.f == "phase");
+    phases
+        .find(|e| e.value["phase"] == name)
+        .map(|event| event.time)
+}
+
+fn worked(history: &History) -> Option<Duration> {
+    let (main, heal) = (phase(history, "main")?, phase(history, "heal")?);
+    Some(Duration::from_nanos(heal.since(main)))
+}
+
 fn came(history: &History) -> BTreeMap<u64, Came> {
-    let main = history
-        .faults()
-        .find(|e| e.f == "phase" && e.value["phase"] == "main");
-    let begun = main.map_or(Time::ZERO, |e| e.time);
+    let begun = phase(history, "main").unwrap_or(Time::ZERO);
     let never: BTreeSet<u64> = history
         .faults()
         .filter_map(|e| stage(e, "effect"))
@@ -134,10 +149,17 @@ fn came(history: &History) -> BTreeMap<u64, Came> {
         })
         .map(|(id, _)| id)
         .collect();
+    let healed: BTreeMap<u64, Time> = history
+        .faults()
+        .filter_map(|e| stage(e, "heal").map(|(id, _)| (id, e.time)))
+        .collect();
     let injected = history.faults().filter_map(|e| {
         let (id, value) = stage(e, "inject")?;
         let came = Came {
             at: Duration::from_nanos(e.time.since(begun)),
+            lasted: healed
+                .get(&id)
+                .map(|healed| Duration::from_nanos(healed.since(e.time))),
             what: value["what"].as_str().unwrap_or_default().to_owned(),
         };
         (!never.contains(&id)).then_some((id, came))

@@ -23,6 +23,8 @@ pub(super) struct Whole {
     pub(super) spec: Spec,
     /// The faults, in order.
     pub(super) faults: Vec<Written>,
+    /// How long the clients worked.
+    pub(super) worked: Duration,
     /// How many were planned and never came.
     pub(super) never_came: usize,
 }
@@ -34,6 +36,8 @@ pub(super) struct Written {
     pub(super) fault: PlannedFault,
     /// When it came.
     pub(super) came: Duration,
+    /// For how long.
+    pub(super) lasted: Option<Duration>,
     /// What it did, in words.
     pub(super) what: String,
 }
@@ -56,6 +60,7 @@ impl Whole {
             Written {
                 fault: written,
                 came: came.map_or(fault.at, |c| milliseconds(c.at)),
+                lasted: came.and_then(|c| c.lasted).map(milliseconds),
                 what: came.map(|c| c.what.clone()).unwrap_or_default(),
             }
         });
@@ -70,6 +75,7 @@ impl Whole {
                 ..recorded.spec.clone()
             },
             faults: all.collect(),
+            worked: milliseconds(recorded.worked).max(RUN_MIN),
             never_came: planned.len() - keep.len(),
         };
         let faults = whole.chosen(&keep);
@@ -103,30 +109,46 @@ impl Whole {
 
     /// The spec with these of the faults.
     pub(super) fn with(&self, keep: &[usize]) -> Spec {
-        let faults: Vec<PlannedFault> = self.chosen(keep).into_iter().map(|w| w.fault).collect();
+        if keep.is_empty() {
+            // There is no fault to end after: it goes as long as it went.
+            return Spec {
+                time_limit: self.spec.time_limit.min(self.worked),
+                end_after: None,
+                ..self.spec.clone()
+            };
+        }
         Spec {
-            // Without a fault there is none to end after.
-            end_after: self.spec.end_after.filter(|_| !faults.is_empty()),
-            faults,
+            faults: self.chosen(keep).into_iter().map(|w| w.fault).collect(),
             ..self.spec.clone()
         }
     }
 
+    fn original(&self, fault: &PlannedFault) -> Option<&Written> {
+        let same = |w: &&Written| w.fault.stream == fault.stream;
+        self.faults.iter().find(same)
+    }
+
     /// What a fault of a smaller spec did in the saved run.
     pub(super) fn what(&self, fault: &PlannedFault) -> &str {
-        let same = |w: &&Written| w.fault.stream == fault.stream;
-        self.faults
-            .iter()
-            .find(same)
-            .map_or("", |w| w.what.as_str())
+        self.original(fault).map_or("", |w| w.what.as_str())
+    }
+
+    /// For how long a fault that ends at its witness may wait for it: twice as long as it did.
+    fn patience(&self, fault: &PlannedFault) -> Option<Duration> {
+        let lasted = self.original(fault)?.lasted?;
+        Some((lasted * 2).max(FAULT_MIN))
     }
 }
 
-/// One of the faults half as long. One that ends at its witness is as long as it must be.
-pub(super) fn shorter(spec: &Spec, i: usize) -> Option<Spec> {
+/// One of the faults half as long. One that ends at its witness is as long as it must be, but need not wait for it for ever.
+pub(super) fn shorter(whole: &Whole, spec: &Spec, i: usize) -> Option<Spec> {
     let fault = &spec.faults[i];
-    let lasts = milliseconds(fault.lasts / 2);
-    if lasts < FAULT_MIN || !fault.until.is_empty() {
+    let lasts = if fault.until.is_empty() {
+        milliseconds(fault.lasts / 2)
+    } else {
+        whole.patience(fault).filter(|t| *t < fault.lasts)?
+    };
+    if lasts < FAULT_MIN {
         return None;
     }
     let mut smaller = spec.clone();
@@ -233,6 +255,7 @@ mod tests {
                 stream: Some(n),
             },
             came: ms(at + 700),
+            lasted: Some(ms(150)),
             what: format!("kill n{n}"),
         }
     }
@@ -250,6 +273,7 @@ mod tests {
                 written(3, 1100, true),
                 written(4, 1500, false),
             ],
+            worked: ms(2300),
             never_came: 0,
         }
     }
@@ -278,6 +302,7 @@ mod tests {
         );
         assert_eq!(with(&[0, 2]), [(1, 1000, false), (3, 1800, false)]);
         assert_eq!(with(&[]), []);
+        assert_eq!(whole.with(&[]).time_limit, ms(2300));
     }
 
     #[test]
@@ -285,7 +310,7 @@ mod tests {
         let whole = whole();
         let mut spec = whole.with(&[3]);
         let mut steps = 0;
-        while let Some(smaller) = shorter(&spec, 0) {
+        while let Some(smaller) = shorter(&whole, &spec, 0) {
             assert!(smaller.faults[0].lasts < spec.faults[0].lasts);
             (spec, steps) = (smaller, steps + 1);
         }
@@ -309,9 +334,12 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_at_its_witness_is_not_made_shorter() {
-        let mut spec = whole().with(&[0]);
+    fn what_ends_at_its_witness_only_waits_for_less_time() {
+        let whole = whole();
+        let mut spec = whole.with(&[0]);
         spec.faults[0].until = vec![Witness::AcknowledgedThere];
-        assert_eq!(shorter(&spec, 0), None);
+        let smaller = shorter(&whole, &spec, 0).unwrap();
+        assert_eq!(smaller.faults[0].lasts, ms(300));
+        assert_eq!(shorter(&whole, &smaller, 0), None);
     }
 }

@@ -34,6 +34,8 @@ enum End {
     Budget,
     /// A signal.
     Interrupted,
+    /// Not even the whole fails often enough.
+    TooSeldom,
 }
 
 /// Prepares to shrink a saved run: reads it, and makes the folder.
@@ -79,30 +81,28 @@ pub fn carry_out(state: &mut State, way: &Way) -> Result<i32> {
     let best = search.best;
     let end = match went {
         Ok(true) => End::Complete,
-        Ok(false) => {
-            say(&never(state));
-            return Ok(exit::INCONCLUSIVE);
-        }
+        Ok(false) => End::TooSeldom,
         Err(Halt::Budget) => End::Budget,
         Err(Halt::Interrupted) => End::Interrupted,
         Err(Halt::Failed(error)) => return Err(error),
     };
     write_best(state, best.as_ref(), &way.folder)?;
     tell(state, best.as_ref(), end, way)?;
-    if end != End::Complete {
-        let why = if end == End::Budget {
-            "the budget was over"
-        } else {
-            "stopped"
-        };
+    let go_on = |why: &str| {
+        let folder = way.folder.display();
         say(&format!(
-            "{why}; go on with: schism shrink --resume {}",
-            way.folder.display()
+            "{why}; go on with: schism shrink --resume {folder}"
         ));
+    };
+    match end {
+        End::Complete => {}
+        End::TooSeldom => say(&too_seldom(state)),
+        End::Budget => go_on("the budget was over"),
+        End::Interrupted => go_on("stopped"),
     }
     Ok(match (end, &best) {
         (End::Interrupted, _) => exit::HARNESS,
-        (End::Budget, None) => exit::INCONCLUSIVE,
+        (End::Budget | End::TooSeldom, None) => exit::INCONCLUSIVE,
         _ => exit::PASS,
     })
 }
@@ -122,7 +122,7 @@ fn opening(state: &State, way: &Way) -> String {
     )
 }
 
-fn never(state: &State) -> String {
+fn too_seldom(state: &State) -> String {
     let tally = state.tried.first().map(|t| t.tally).unwrap_or_default();
     format!(
         "as it was, it fails in {} of {} runs ({} did not decide), which is too seldom to shrink by: see how often it does with\n  schism replay {} --times 20\nand ask for a smaller --share of more --runs",
@@ -225,7 +225,7 @@ fn tell(state: &State, best: Option<&(Spec, Tally)>, end: End, way: &Way) -> Res
         return to_stdout(&format!("{text}\n"));
     }
     let Some((spec, tally)) = best else {
-        return to_stdout("nothing was decided yet\n");
+        return to_stdout("nothing was found that fails\n");
     };
     let mut out = format!("{}\n", smaller(&state.whole, spec));
     for fault in &spec.faults {

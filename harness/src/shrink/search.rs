@@ -91,6 +91,8 @@ pub(super) struct Search<'s> {
     pub(super) state: &'s mut State,
     way: &'s Way,
     begun: Instant,
+    /// How long the runs so far have taken, and how many there were.
+    took: (f64, u32),
     /// The smallest that still fails, and what its runs came to; none as long as not even the whole does.
     pub(super) best: Option<(Spec, Tally)>,
 }
@@ -101,6 +103,7 @@ impl<'s> Search<'s> {
             state,
             way,
             begun: Instant::now(),
+            took: (0.0, 0),
             best: None,
         }
     }
@@ -126,7 +129,7 @@ impl<'s> Search<'s> {
         })?;
         for i in 0..kept.len() {
             self.as_long_as_it_fails(|spec| {
-                let smaller = candidate::shorter(spec, i)?;
+                let smaller = candidate::shorter(&whole, spec, i)?;
                 let lasts = humantime::format_duration(smaller.faults[i].lasts);
                 Some((format!("fault {} for {lasts}", i + 1), smaller))
             })?;
@@ -147,7 +150,11 @@ impl<'s> Search<'s> {
         }
         self.as_long_as_it_fails(|spec| {
             let smaller = candidate::fewer_clients(spec)?;
-            Some((format!("{} clients", smaller.concurrency), smaller))
+            let clients = match smaller.concurrency {
+                1 => "1 client".to_owned(),
+                n => format!("{n} clients"),
+            };
+            Some((clients, smaller))
         })?;
         self.as_long_as_it_fails(|spec| {
             let smaller = candidate::fewer_operations(spec)?;
@@ -254,15 +261,22 @@ impl<'s> Search<'s> {
         ((self.state.runs as f64 * self.state.share - 1e-9).ceil() as u64).max(1)
     }
 
-    /// Runs a spec in a folder of its own until it is decided; without a bound as often as was asked.
-    fn runs(&self, spec: &Spec, name: &str, bound: Option<(u64, u64)>) -> Result<Tally, Halt> {
-        let budget = match self.way.budget {
-            Some(budget) => match budget.checked_sub(self.begun.elapsed()) {
-                Some(left) => Some(left),
-                None => return Err(Halt::Budget),
-            },
-            None => None,
+    /// What is left of the time, if another run fits into it.
+    fn time_left(&self) -> Result<Option<Duration>, Halt> {
+        let Some(budget) = self.way.budget else {
+            return Ok(None);
         };
+        let (seconds, runs) = self.took;
+        let left = budget.saturating_sub(self.begun.elapsed());
+        if left.is_zero() || left.as_secs_f64() < seconds / f64::from(runs.max(1)) {
+            return Err(Halt::Budget);
+        }
+        Ok(Some(left))
+    }
+
+    /// Runs a spec in a folder of its own until it is decided; without a bound as often as was asked.
+    fn runs(&mut self, spec: &Spec, name: &str, bound: Option<(u64, u64)>) -> Result<Tally, Halt> {
+        let budget = self.time_left()?;
         let folder = self.way.folder.join("tries").join(name);
         own_folder(&folder, &spec.to_toml()?)?;
         let (runs, wanted) = (self.state.runs, self.state.properties.clone());
@@ -285,6 +299,9 @@ impl<'s> Search<'s> {
         let (record, complete) = tries.carry_out(Some(enough), &mut Silent)?;
         if !complete {
             return Err(Halt::Interrupted);
+        }
+        for seconds in record.cells.iter().filter_map(|e| e.seconds) {
+            self.took = (self.took.0 + seconds, self.took.1 + 1);
         }
         let tally = Tally::of(&record, &self.state.properties);
         if bound.is_some() {
