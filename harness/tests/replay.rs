@@ -118,7 +118,7 @@ fn a_run_is_done_again_with_the_same_faults_and_operations() {
             let (same, is) = (same.count(), is[worker].len());
             // One that waited for an answer until the end could not begin its last ones.
             assert!(
-                same == is && is <= was.len() && is * 2 > was.len(),
+                same == is && is > 0 && is <= was.len(),
                 "{worker}: {same} of {is} of {}",
                 was.len()
             );
@@ -185,9 +185,9 @@ fn a_replay_that_was_interrupted_goes_on() {
 
 /// Eleven faults that do no harm, and among them one that does: the old leader, cut off, goes on answering reads from its own state.
 fn twelve() -> String {
-    let mut spec = "seed = 1\nnodes = 3\nworkload = \"register\"\ntime-limit = \"8s\"\nend-after = \"300ms\"\nrate = 30\nconcurrency = 3\n\
+    let mut spec = "seed = 1\nnodes = 3\nworkload = \"register\"\ntime-limit = \"8s\"\nend-after = \"300ms\"\nrate = 40\nconcurrency = 3\nclient-timeout = \"200ms\"\n\
         properties = [\"stale-reads\"]\noptions = { ack = \"majority\", failover = \"consensus\", read = \"leader\" }\n\
-        workload-options = { keys = 1 }\n"
+        workload-options = { keys = 1, reads = 80, writes = 20, cas = 0 }\n"
         .to_owned();
     for n in 0..12 {
         let fault = match n {
@@ -207,9 +207,12 @@ fn of_twelve_faults_the_one_that_matters_is_left() {
     let out = folder.path();
     run(out, &twelve(), 1);
     // Its time is soon over: what was found until then is kept, and it goes on from there.
-    let output = schism(out, "shrink results/latest --runs 1 --budget 12s")
-        .output()
-        .unwrap();
+    let output = schism(
+        out,
+        "shrink results/latest --runs 2 --share 50% --budget 10s",
+    )
+    .output()
+    .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let said = text(&output.stderr);
     assert!(said.contains("schism shrink --resume"), "{said}");

@@ -1,7 +1,7 @@
 //! Which commit of a target made it fail, where each run fails only sometimes.
 //!
 //! The bad commit is run first, often enough to learn how often it fails. From that comes how many runs without a failure each commit needs before
-//! it may be called good ([`rate`]); one failure is enough to call it bad. The search itself is git's, in a clone of its own, so that
+//! it may be called good (`rate`); one failure is enough to call it bad. The search itself is git's, in a clone of its own, so that
 //! neither the user's working tree nor the refs of the repository are touched.
 
 mod git;

@@ -21,7 +21,7 @@ mod words;
 pub use adopt::{add, cell as adopted};
 pub use baseline::Baseline;
 pub use engine::Way;
-pub(crate) use engine::{Enough, Listener, carry_out};
+pub(crate) use engine::{Listener, carries, carry_out};
 pub use file::{Campaign, Cell};
 pub use outcome::{Judgement, Outcome};
 pub(crate) use outcome::{fingerprints, property};

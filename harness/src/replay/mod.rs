@@ -149,7 +149,7 @@ pub fn carry_out(asked: &Asked, folder: &Path, telling: &Telling) -> Result<i32>
         budget: None,
         keep: true,
     };
-    let (record, complete) = tries.carry_out(None, &mut told)?;
+    let (record, complete) = tries.carry_out(&mut told)?;
     let answer = answer(asked, folder, &record, complete);
     if telling.json {
         let text = serde_json::to_string_pretty(&answer).context("cannot write JSON")?;

@@ -1,8 +1,6 @@
 //! Many runs of one spec with one seed, and how many of them show the same.
 
-use crate::campaign::{
-    Campaign, Cell, Enough, Entry, Listener, Outcome, Record, Way, carry_out, property,
-};
+use crate::campaign::{Campaign, Cell, Entry, Listener, Outcome, Record, Way, carry_out, property};
 use crate::interval::wilson;
 use crate::spec::Spec;
 use anyhow::Result;
@@ -16,7 +14,7 @@ pub(crate) struct Tries<'t> {
     pub(crate) folder: &'t Path,
     /// What is run.
     pub(crate) spec: &'t Spec,
-    /// How many there may be.
+    /// How many there are to be in all.
     pub(crate) most: u64,
     /// So many side by side; none: as many as the machine carries.
     pub(crate) jobs: Option<usize>,
@@ -27,12 +25,10 @@ pub(crate) struct Tries<'t> {
 }
 
 impl Tries<'_> {
-    /// Runs them until `enough` says so, and goes on where they were stopped before. Says whether they came to their end, or were stopped by a signal.
-    pub(crate) fn carry_out(
-        &self,
-        enough: Option<Enough>,
-        listener: &mut dyn Listener,
-    ) -> Result<(Record, bool)> {
+    /// Runs those that were not run before. Says whether they came to their end, or were stopped by a signal.
+    pub(crate) fn carry_out(&self, listener: &mut dyn Listener) -> Result<(Record, bool)> {
+        let before = Record::read(self.folder).ok();
+        let had = before.as_ref().map_or(0, |b| b.cells.len() as u64);
         let cell = |n: u64| Cell {
             id: format!("{n:03}"),
             about: String::new(),
@@ -47,11 +43,11 @@ impl Tries<'_> {
             about: String::new(),
             seed: self.spec.seed,
             budget: None,
-            cells: (1..=self.most).map(cell).collect(),
+            cells: (1..=self.most.max(had)).map(cell).collect(),
             files: Vec::new(),
         };
         let mut record = Record::new(&campaign, None);
-        if let Ok(before) = Record::read(self.folder) {
+        if let Some(before) = before {
             record.elapsed_s = before.elapsed_s;
             for entry in &mut record.cells {
                 if let Some(known) = before.cells.iter().find(|e| e.id == entry.id) {
@@ -64,7 +60,7 @@ impl Tries<'_> {
             jobs: self.jobs,
             budget: self.budget,
             keep: self.keep,
-            enough,
+            enough: None,
         };
         let ended = carry_out(&campaign, &mut record, &way, listener)?;
         Ok((record, ended))

@@ -5,7 +5,7 @@
 
 use super::candidate::{self, Whole};
 use super::ddmin::ddmin;
-use crate::campaign::{Enough, Listener, Record};
+use crate::campaign::{Listener, Outcome, Record, carries};
 use crate::replay::tries::{Tally, Tries};
 use crate::replay::write_state;
 use crate::spec::Spec;
@@ -91,8 +91,7 @@ pub(super) struct Search<'s> {
     pub(super) state: &'s mut State,
     way: &'s Way,
     begun: Instant,
-    /// How long the runs so far have taken, and how many there were.
-    took: (f64, u32),
+    cost: Cost,
     /// The smallest that still fails, and what its runs came to; none as long as not even the whole does.
     pub(super) best: Option<(Spec, Tally)>,
 }
@@ -103,7 +102,7 @@ impl<'s> Search<'s> {
             state,
             way,
             begun: Instant::now(),
-            took: (0.0, 0),
+            cost: Cost::default(),
             best: None,
         }
     }
@@ -227,9 +226,7 @@ impl<'s> Search<'s> {
         let number = self.state.tried.len() + 1;
         let (runs, need) = (self.state.runs, self.need());
         let tally = self.runs(spec, &format!("{number:03}"), Some((runs, need)))?;
-        let Some(fails) = decided(tally, runs, need) else {
-            return Err(Halt::Budget);
-        };
+        let fails = decided(tally, runs, need) == Some(true);
         let undecided = match tally.undecided {
             0 => String::new(),
             n => format!(", {n} did not decide"),
@@ -266,9 +263,8 @@ impl<'s> Search<'s> {
         let Some(budget) = self.way.budget else {
             return Ok(None);
         };
-        let (seconds, runs) = self.took;
         let left = budget.saturating_sub(self.begun.elapsed());
-        if left.is_zero() || left.as_secs_f64() < seconds / f64::from(runs.max(1)) {
+        if left.is_zero() || left.as_secs_f64() < self.cost.seconds_a_run() {
             return Err(Halt::Budget);
         }
         Ok(Some(left))
@@ -276,40 +272,82 @@ impl<'s> Search<'s> {
 
     /// Runs a spec in a folder of its own until it is decided; without a bound as often as was asked.
     fn runs(&mut self, spec: &Spec, name: &str, bound: Option<(u64, u64)>) -> Result<Tally, Halt> {
-        let budget = self.time_left()?;
         let folder = self.way.folder.join("tries").join(name);
         own_folder(&folder, &spec.to_toml()?)?;
-        let (runs, wanted) = (self.state.runs, self.state.properties.clone());
-        let enough: Enough = Box::new(move |record| {
-            let tally = Tally::of(record, &wanted);
-            match bound {
-                Some((runs, need)) => decided(tally, runs, need).is_some(),
-                None => tally.decided() >= runs,
+        let runs = self.state.runs;
+        // Some of them may not decide.
+        let limit = runs + runs.max(UNDECIDED);
+        let (mut tally, mut most) = (Tally::default(), 0);
+        let mut last = None;
+        loop {
+            let more = match bound {
+                Some((runs, need)) => wave(tally, runs, need),
+                None => runs.saturating_sub(tally.decided()),
+            };
+            if more == 0 || most >= limit {
+                break;
             }
-        });
+            most = (most + more).min(limit);
+            let record = self.wave(spec, &folder, most)?;
+            tally = Tally::of(&record, &self.state.properties);
+            last = Some(record);
+        }
+        if let Some(record) = last {
+            self.cost.add(&record);
+            if bound.is_some() {
+                lighten(&record, &folder)?;
+            }
+        }
+        Ok(tally)
+    }
+
+    /// Runs a spec until there are so many runs of it in all.
+    fn wave(&self, spec: &Spec, folder: &Path, most: u64) -> Result<Record, Halt> {
         let tries = Tries {
-            folder: &folder,
+            folder,
             spec,
-            // Some of them may not decide.
-            most: runs + runs.max(UNDECIDED),
-            jobs: self.way.jobs,
-            budget,
+            most,
+            jobs: self.way.jobs.or_else(|| self.cost.carries()),
+            budget: self.time_left()?,
             keep: false,
         };
-        let (record, complete) = tries.carry_out(Some(enough), &mut Silent)?;
+        let (record, complete) = tries.carry_out(&mut Silent)?;
         if !complete {
             return Err(Halt::Interrupted);
         }
-        for seconds in record.cells.iter().filter_map(|e| e.seconds) {
-            self.took = (self.took.0 + seconds, self.took.1 + 1);
-        }
-        let tally = Tally::of(&record, &self.state.properties);
-        if bound.is_some() {
-            lighten(&record, &folder)?;
-        } else if tally.decided() + tally.undecided < runs {
+        if record.of(Outcome::Skipped) > 0 {
             return Err(Halt::Budget);
         }
-        Ok(tally)
+        Ok(record)
+    }
+}
+
+/// What runs have cost so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cost {
+    runs: u32,
+    seconds: f64,
+    cores: f64,
+}
+
+impl Cost {
+    fn add(&mut self, record: &Record) {
+        for entry in &record.cells {
+            if let (Some(seconds), Some(cores)) = (entry.seconds, entry.cores) {
+                self.runs += 1;
+                self.seconds += seconds;
+                self.cores += cores;
+            }
+        }
+    }
+
+    fn seconds_a_run(self) -> f64 {
+        self.seconds / f64::from(self.runs.max(1))
+    }
+
+    /// How many runs go side by side; none, as long as nothing is known.
+    fn carries(self) -> Option<usize> {
+        (self.runs > 0).then(|| carries(self.cores / f64::from(self.runs)))
     }
 }
 
@@ -328,7 +366,15 @@ fn decided(tally: Tally, runs: u64, need: u64) -> Option<bool> {
     }
 }
 
-/// ` (1, 4 and 7)`, as long as that can be read.
+/// How many more runs it takes at least to know.
+fn wave(tally: Tally, runs: u64, need: u64) -> u64 {
+    match decided(tally, runs, need) {
+        Some(_) => 0,
+        None => (need - tally.same).min(runs - need + 1 - tally.other),
+    }
+}
+
+/// ` (1, 4, 7)`, as long as that can be read.
 fn places(keep: &[usize]) -> String {
     let names: Vec<String> = keep.iter().map(|i| (i + 1).to_string()).collect();
     if names.is_empty() {
@@ -396,6 +442,7 @@ mod tests {
             (of(1, 0, 3), Some(false)),
         ] {
             assert_eq!(decided(tally, 3, 2), says, "{tally:?}");
+            assert_eq!(wave(tally, 3, 2) == 0, says.is_some(), "{tally:?}");
         }
         assert_eq!(
             decided(of(0, 0, 1), 1, 1),
@@ -403,5 +450,7 @@ mod tests {
             "bad luck has a second try"
         );
         assert_eq!(decided(of(0, 1, 0), 1, 1), Some(false));
+        assert_eq!(wave(of(0, 0, 0), 5, 3), 3);
+        assert_eq!(wave(of(1, 2, 1), 5, 3), 1, "one more that passes decides");
     }
 }
