@@ -123,12 +123,16 @@ fn opening(state: &State, way: &Way) -> String {
 }
 
 fn too_seldom(state: &State) -> String {
-    let tally = state.tried.first().map(|t| t.tally).unwrap_or_default();
+    let first = state.tried.first();
+    let tally = first.map(|t| t.tally).unwrap_or_default();
+    let open = match first.and_then(|t| t.open.as_ref()) {
+        None => String::new(),
+        Some(why) => format!(" and {} did not decide ({why})", tally.undecided),
+    };
     format!(
-        "as it was, it fails in {} of {} runs ({} did not decide), which is too seldom to shrink by: see how often it does with\n  schism replay {} --times 20\nand ask for a smaller --share of more --runs",
+        "as it was, it fails in {} of {} runs{open}: that is too seldom to shrink by. See how often it does with\n  schism replay {} --times 20\nand ask for a smaller --share of more --runs",
         tally.same,
         tally.decided(),
-        tally.undecided,
         state.run.display()
     )
 }

@@ -50,6 +50,9 @@ pub(super) struct Tried {
     pub(super) spec: String,
     /// What its runs came to.
     pub(super) tally: Tally,
+    /// Why a run of it did not decide, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) open: Option<String>,
     /// Whether it still fails.
     pub(super) fails: bool,
 }
@@ -168,7 +171,7 @@ impl<'s> Search<'s> {
         let Some((spec, _)) = self.best.clone() else {
             return Ok(());
         };
-        let tally = self.runs(&spec, "confirmed", None)?;
+        let (tally, _) = self.runs(&spec, "confirmed", None)?;
         self.say(&format!(
             "once more: it fails in {} of {} runs",
             tally.same,
@@ -225,11 +228,11 @@ impl<'s> Search<'s> {
     fn try_it(&mut self, spec: &Spec, text: String, what: &str) -> Result<Tried, Halt> {
         let number = self.state.tried.len() + 1;
         let (runs, need) = (self.state.runs, self.need());
-        let tally = self.runs(spec, &format!("{number:03}"), Some((runs, need)))?;
+        let (tally, open) = self.runs(spec, &format!("{number:03}"), Some((runs, need)))?;
         let fails = decided(tally, runs, need) == Some(true);
-        let undecided = match tally.undecided {
-            0 => String::new(),
-            n => format!(", {n} did not decide"),
+        let undecided = match &open {
+            None => String::new(),
+            Some(why) => format!(", {} did not decide ({why})", tally.undecided),
         };
         self.say(&format!(
             "{number:>3}. {what}: it fails in {} of {} runs{undecided}: {}",
@@ -241,6 +244,7 @@ impl<'s> Search<'s> {
             what: what.to_owned(),
             spec: text,
             tally,
+            open,
             fails,
         };
         self.state.tried.push(tried.clone());
@@ -270,8 +274,13 @@ impl<'s> Search<'s> {
         Ok(Some(left))
     }
 
-    /// Runs a spec in a folder of its own until it is decided; without a bound as often as was asked.
-    fn runs(&mut self, spec: &Spec, name: &str, bound: Option<(u64, u64)>) -> Result<Tally, Halt> {
+    /// Runs a spec in a folder of its own until it is decided; without a bound as often as was asked. Says, too, why a run did not decide.
+    fn runs(
+        &mut self,
+        spec: &Spec,
+        name: &str,
+        bound: Option<(u64, u64)>,
+    ) -> Result<(Tally, Option<String>), Halt> {
         let folder = self.way.folder.join("tries").join(name);
         own_folder(&folder, &spec.to_toml()?)?;
         let runs = self.state.runs;
@@ -292,13 +301,16 @@ impl<'s> Search<'s> {
             tally = Tally::of(&record, &self.state.properties);
             last = Some(record);
         }
-        if let Some(record) = last {
-            self.cost.add(&record);
-            if bound.is_some() {
-                lighten(&record, &folder)?;
-            }
+        let Some(record) = last else {
+            return Ok((tally, None));
+        };
+        self.cost.add(&record);
+        if bound.is_some() {
+            lighten(&record, &folder)?;
         }
-        Ok(tally)
+        let open = [Outcome::Inconclusive, Outcome::Error].map(Some);
+        let open = record.cells.iter().find(|e| open.contains(&e.outcome));
+        Ok((tally, open.map(|e| e.why.clone())))
     }
 
     /// Runs a spec until there are so many runs of it in all.
