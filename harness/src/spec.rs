@@ -3,6 +3,7 @@
 //! A run's folder holds it with every default filled in, the seed first, so that it can be run again as it was.
 
 use crate::nemesis::{self, Witness};
+use crate::schedule::Schedule;
 use anyhow::{Context, Result, bail};
 use schism_targets::registry::{Options, Target};
 use schism_workloads::Workload;
@@ -22,6 +23,9 @@ pub struct Spec {
     /// The executable of the target's nodes, where it is not our own: one that was built from another commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub binary: Option<PathBuf>,
+    /// A `schedule.jsonl` whose faults and operations take the place of those that would be drawn from the seed, or are written below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<PathBuf>,
     /// How many nodes it has.
     pub nodes: usize,
     /// What clients do: see `schism list workloads`.
@@ -133,6 +137,10 @@ pub struct PlannedFault {
     /// It is healed as soon as it has shown these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub until: Vec<Witness>,
+    /// The number of the stream from which it draws whom it hits; without it, its place in the schedule. So a fault draws the same when others
+    /// are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<u64>,
 }
 
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -152,6 +160,7 @@ impl Default for Spec {
             seed: rand::random::<u64>() >> 11,
             target: "single-leader".into(),
             binary: None,
+            schedule: None,
             nodes: 5,
             workload: "register".into(),
             nemesis: Vec::new(),
@@ -193,7 +202,7 @@ impl Spec {
 
     /// The command line that runs it again.
     pub fn command(&self) -> String {
-        if !self.faults.is_empty() || self.availability.is_some() {
+        if !self.faults.is_empty() || self.availability.is_some() || self.schedule.is_some() {
             // A written schedule has no flags, and neither has what is declared.
             return "schism run spec.toml".to_owned();
         }
@@ -436,6 +445,13 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// The schedule that is kept in a file, where there is one.
+    pub fn schedule(&self) -> Result<Option<Schedule>> {
+        let path = self.spec.schedule.as_deref();
+        let read = |path| Schedule::read(path, self.spec.nodes, self.spec.concurrency);
+        path.map(read).transpose()
+    }
+
     /// The properties that decide: those that were named, else the workload's claims under the target's options, and what is declared.
     pub fn deciding(&self) -> Vec<String> {
         if !self.spec.properties.is_empty() {

@@ -6,6 +6,7 @@
 use crate::{Completion, Invocation};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// What one client does.
@@ -79,12 +80,31 @@ impl Unique {
     }
 }
 
+/// What was done once, again: whatever comes of it.
+#[derive(Debug, Clone, Default)]
+pub struct Listed(VecDeque<Invocation>);
+
+impl Listed {
+    /// These operations, in order.
+    pub fn new(operations: impl IntoIterator<Item = Invocation>) -> Self {
+        Self(operations.into_iter().collect())
+    }
+}
+
+impl Generator for Listed {
+    fn next(&mut self) -> Option<Invocation> {
+        self.0.pop_front()
+    }
+}
+
 /// When a client's operations are due: exponential gaps, so that arrivals are independent of one another (open loop).
 #[derive(Debug)]
 pub struct Arrivals {
     rng: ChaCha8Rng,
     mean: Option<Duration>,
     due: Duration,
+    /// Times that are given, instead of drawn.
+    listed: Option<VecDeque<Duration>>,
 }
 
 impl Arrivals {
@@ -95,6 +115,16 @@ impl Arrivals {
             rng,
             mean,
             due: Duration::ZERO,
+            listed: None,
+        }
+    }
+
+    /// These times, whatever happens meanwhile; after the last one, at once.
+    pub fn listed(times: impl IntoIterator<Item = Duration>) -> Self {
+        Self {
+            // It draws nothing; that it has a mean says that it is no closed loop.
+            listed: Some(times.into_iter().collect()),
+            ..Self::new(stream(0, 0), Some(1.0))
         }
     }
 
@@ -105,7 +135,9 @@ impl Arrivals {
 
     /// When the next operation is due, since the clients began.
     pub fn next_due(&mut self) -> Duration {
-        if let Some(mean) = self.mean {
+        if let Some(listed) = &mut self.listed {
+            self.due = listed.pop_front().unwrap_or(self.due);
+        } else if let Some(mean) = self.mean {
             let uniform: f64 = self.rng.random_range(f64::EPSILON..1.0);
             self.due += mean.mul_f64(-uniform.ln());
         }
@@ -115,7 +147,8 @@ impl Arrivals {
     /// Drops what has become due long before `now`: a client that was held up does not catch up in a burst. Being late by less than one
     /// mean gap (a timer's rounding, a slow answer) is made up for, so that the rate is kept.
     pub fn skip_to(&mut self, now: Duration) {
-        if now.saturating_sub(self.due) > self.mean.unwrap_or_default() {
+        let late = now.saturating_sub(self.due) > self.mean.unwrap_or_default();
+        if late && self.listed.is_none() {
             self.due = now;
         }
     }
@@ -159,6 +192,20 @@ mod tests {
         assert_eq!(arrivals.due, due);
         arrivals.skip_to(due + Duration::from_secs(3));
         assert!(arrivals.next_due() > due + Duration::from_secs(3));
+    }
+
+    #[test]
+    fn what_is_listed_is_done_when_it_is_listed() {
+        let ms = Duration::from_millis;
+        let mut arrivals = Arrivals::listed([ms(5), ms(9)]);
+        assert_eq!(arrivals.next_due(), ms(5));
+        arrivals.skip_to(ms(10_000));
+        assert_eq!(arrivals.next_due(), ms(9), "late is late");
+        assert!(!arrivals.is_closed_loop());
+        let read = Invocation::on("x", "read", ());
+        let mut listed = Listed::new([read.clone()]);
+        assert_eq!(listed.next(), Some(read));
+        assert_eq!(listed.next(), None);
     }
 
     #[test]

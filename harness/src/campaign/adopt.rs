@@ -79,6 +79,7 @@ mod tests {
                 fault: "kill:leader".into(),
                 when: Vec::new(),
                 until: Vec::new(),
+                stream: None,
             }],
             ..Spec::default()
         };

@@ -111,9 +111,22 @@ impl Load {
 
     /// How many runs the cores carry. One, as long as nothing is known.
     fn fit(&self, cores: usize) -> usize {
-        let fit = |each: f64| (cores as f64 * CARRIES / each.max(0.01)) as usize;
-        self.cores_a_run().map_or(1, fit).clamp(1, MOST)
+        self.cores_a_run().map_or(1, |each| fit(cores, each))
     }
+}
+
+/// How many runs so many cores carry, each of which keeps so many of them busy.
+fn fit(cores: usize, each: f64) -> usize {
+    ((cores as f64 * CARRIES / each.max(0.01)) as usize).clamp(1, MOST)
+}
+
+/// How many runs this machine carries, each of which keeps so many cores busy.
+pub(crate) fn carries(each: f64) -> usize {
+    fit(cores_here(), each)
+}
+
+fn cores_here() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl<'a> Engine<'a> {
@@ -188,8 +201,7 @@ impl<'a> Engine<'a> {
     }
 
     fn side_by_side(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        self.way.jobs.unwrap_or_else(|| self.load.fit(cores))
+        self.way.jobs.unwrap_or_else(|| self.load.fit(cores_here()))
     }
 
     /// Whether a run that takes as long as the others would end within the budget.

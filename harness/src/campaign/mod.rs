@@ -21,9 +21,10 @@ mod words;
 pub use adopt::{add, cell as adopted};
 pub use baseline::Baseline;
 pub use engine::Way;
-pub(crate) use engine::{Listener, carry_out};
+pub(crate) use engine::{Listener, carries, carry_out};
 pub use file::{Campaign, Cell};
 pub use outcome::{Judgement, Outcome};
+pub(crate) use outcome::{fingerprints, property};
 pub use record::{Entry, Record};
 
 use crate::stderr::say;

@@ -255,7 +255,7 @@ fn first_anomaly_s(verdict: &Verdict, history: &History) -> Option<f64> {
 }
 
 /// `property/anomaly(operations)`, where operations are what kinds of them show it.
-fn fingerprints(verdict: &Verdict, history: &History) -> BTreeSet<String> {
+pub(crate) fn fingerprints(verdict: &Verdict, history: &History) -> BTreeSet<String> {
     let ops = history.ops();
     let shape = |anomaly: &Anomaly| {
         let named = ops
@@ -267,6 +267,13 @@ fn fingerprints(verdict: &Verdict, history: &History) -> BTreeSet<String> {
     deciding(verdict)
         .map(|(name, anomaly)| format!("{name}/{}({})", anomaly.name, shape(anomaly)))
         .collect()
+}
+
+/// The property that a fingerprint is of.
+pub(crate) fn property(fingerprint: &str) -> &str {
+    fingerprint
+        .split_once('/')
+        .map_or(fingerprint, |(name, _)| name)
 }
 
 fn kind(op: &Op<'_>) -> String {

@@ -3,7 +3,9 @@
 mod bisect;
 mod campaign;
 mod check;
+mod replay;
 mod run;
+mod shrink;
 
 use crate::stderr::say;
 use crate::{convert, doctor, exit, list};
@@ -12,7 +14,9 @@ use bisect::BisectArgs;
 use campaign::CampaignArgs;
 use check::{CheckArgs, ReportArgs, check_path, report_path};
 use clap::{Parser, Subcommand};
+use replay::ReplayArgs;
 use run::RunArgs;
+use shrink::ShrinkArgs;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -34,6 +38,10 @@ enum Command {
     Report(ReportArgs),
     /// A matrix of runs with what is expected of each
     Campaign(CampaignArgs),
+    /// A saved run again, as often as wanted: how often does the same come of it?
+    Replay(ReplayArgs),
+    /// The fewest and shortest faults, clients and operations with which a saved run still fails
+    Shrink(ShrinkArgs),
     /// Which commit of a target made it fail
     Bisect(BisectArgs),
     /// What there is: targets, workloads, nemeses, properties, with options and defaults
@@ -117,6 +125,8 @@ fn dispatch(command: Command) -> Result<i32, Failure> {
         Command::Check(args) => usage(check_path(&args)),
         Command::Report(args) => usage(report_path(&args)).map(|()| exit::PASS),
         Command::Campaign(args) => args.carry_out(),
+        Command::Replay(args) => args.carry_out(),
+        Command::Shrink(args) => args.carry_out(),
         Command::Bisect(args) => args.carry_out(),
         Command::List { what, json } => harness(list::print(what, json)).map(|()| exit::PASS),
         Command::Convert { from, to } => usage(convert::convert(&from, &to)).map(|()| exit::PASS),

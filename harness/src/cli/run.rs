@@ -75,6 +75,7 @@ impl RunArgs {
     /// Carries the run out. The exit code.
     pub(super) fn carry_out(&self) -> Result<i32, Failure> {
         let spec = usage(self.spec().and_then(Spec::resolve))?;
+        usage(spec.schedule())?;
         usage(store::writable(&self.out))?;
         harness(self.parent.map_or(Ok(()), end_with))?;
         harness(run::run(&spec, &self.out, self.quiet, self.json))
@@ -101,6 +102,12 @@ impl RunArgs {
         }
         if let Some(binary) = &mut spec.binary {
             *binary = executable(binary)?;
+        }
+        if let Some(schedule) = &mut spec.schedule {
+            // The run's folder names it for whoever reads it from anywhere.
+            *schedule = schedule
+                .canonicalize()
+                .with_context(|| format!("cannot find the schedule {}", schedule.display()))?;
         }
         if !self.properties.is_empty() {
             spec.properties.clone_from(&self.properties);

@@ -14,6 +14,7 @@ use crate::arena::{Arena, Ending, NetNs, run_inside};
 use crate::cluster::Cluster;
 use crate::nemesis::{Nemesis, Planned, World, plan};
 use crate::network::Network;
+use crate::schedule::Schedule;
 use crate::spec::{Binding, Resolved};
 use crate::status::Watcher;
 use crate::stderr::say;
@@ -23,8 +24,8 @@ use interrupt::Interrupts;
 use progress::Progress;
 use schism_history::{Event, NodeId, Process, Time};
 use schism_targets::registry::NodeAddress;
-use schism_workloads::generator::{Arrivals, stream};
-use schism_workloads::{Completion, Invocation};
+use schism_workloads::generator::{Arrivals, Listed, stream};
+use schism_workloads::{Completion, Generator, Invocation};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,7 +46,8 @@ const FINAL_READ_LIMIT: Duration = Duration::from_secs(10);
 /// Records the run into its folder: enters the arena, and comes back when it is gone.
 pub fn record(spec: &Resolved, run: &Run, quiet: bool) -> Result<()> {
     let origin = Instant::now();
-    let inside = || match inside(spec, run, origin, quiet) {
+    let stored = spec.schedule()?;
+    let inside = || match inside(spec, stored.as_ref(), run, origin, quiet) {
         Ok(()) => crate::exit::PASS,
         Err(error) => {
             say(&format!("schism: {error:#}"));
@@ -84,7 +86,13 @@ pub enum Failed {
     },
 }
 
-fn inside(spec: &Resolved, run: &Run, origin: Instant, quiet: bool) -> Result<()> {
+fn inside(
+    spec: &Resolved,
+    stored: Option<&Schedule>,
+    run: &Run,
+    origin: Instant,
+    quiet: bool,
+) -> Result<()> {
     let asked = Instant::now();
     let arena = Arena::build(spec.spec.nodes)?;
     let network = Network::new(&arena)?;
@@ -108,6 +116,7 @@ fn inside(spec: &Resolved, run: &Run, origin: Instant, quiet: bool) -> Result<()
     let clients = client_runtime(&arena.clients.ns)?;
     let driver = Driver {
         spec,
+        stored,
         nodes: cluster.addresses.clone().into(),
         watcher: Watcher::new(spec.target, &cluster.addresses)?,
         recorder,
@@ -153,6 +162,8 @@ fn usage(recorder: &Recorder) {
 
 struct Driver<'a> {
     spec: &'a Resolved,
+    /// What is to be done again, instead of what the seed draws.
+    stored: Option<&'a Schedule>,
     nodes: Arc<[NodeAddress]>,
     watcher: Watcher,
     recorder: Arc<Recorder>,
@@ -167,7 +178,10 @@ impl Driver<'_> {
     ) -> Result<()> {
         let mut interrupts = Interrupts::listen()?;
         let spec = &self.spec.spec;
-        let schedule = plan(spec)?;
+        let schedule = match self.stored {
+            Some(stored) => stored.faults.clone(),
+            None => plan(spec)?,
+        };
         for fault in &schedule {
             self.recorder.planned(fault);
         }
@@ -308,7 +322,7 @@ impl Driver<'_> {
     fn worker(&self, number: u64) -> Worker<TargetConnection> {
         let spec = &self.spec.spec;
         let home = (spec.clients == Binding::Bound).then(|| number as usize % self.nodes.len());
-        let rate = (spec.rate > 0.0).then(|| spec.rate / spec.concurrency as f64);
+        let (generator, arrivals) = self.operations(number);
         Worker {
             number,
             of: spec.concurrency,
@@ -319,15 +333,29 @@ impl Driver<'_> {
                 home,
                 spec.client_timeout,
             ),
-            generator: self.spec.workload.generator(
-                &spec.workload_options,
-                spec.seed,
-                number,
-                spec.concurrency,
-            ),
-            arrivals: Arrivals::new(stream(spec.seed, ARRIVALS + number), rate),
+            generator,
+            arrivals,
             recorder: Arc::clone(&self.recorder),
         }
+    }
+
+    /// What a client does, and when.
+    fn operations(&self, worker: u64) -> (Box<dyn Generator>, Arrivals) {
+        let spec = &self.spec.spec;
+        if let Some(stored) = self.stored {
+            let operations = stored.of(worker).map(|o| o.invocation.clone());
+            let times = stored.of(worker).map(|o| o.at);
+            return (Box::new(Listed::new(operations)), Arrivals::listed(times));
+        }
+        let rate = (spec.rate > 0.0).then(|| spec.rate / spec.concurrency as f64);
+        let generator = self.spec.workload.generator(
+            &spec.workload_options,
+            spec.seed,
+            worker,
+            spec.concurrency,
+        );
+        let arrivals = Arrivals::new(stream(spec.seed, ARRIVALS + worker), rate);
+        (generator, arrivals)
     }
 
     /// Waits for the target's own word; that it never comes is a finding.

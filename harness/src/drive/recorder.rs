@@ -4,10 +4,11 @@
 //! into JSON and flushes often: when the controller is killed, all but the last moments are on disk.
 
 use crate::nemesis::Watch;
+use crate::schedule;
 use anyhow::{Context, Result};
 use schism_history::{Event, EventKind, Process, Time, jsonl};
 use schism_workloads::Invocation;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -31,7 +32,7 @@ pub struct Recorder {
 struct State {
     next: u64,
     events: Vec<Event>,
-    plans: Vec<Value>,
+    plans: Vec<String>,
     watches: BTreeMap<u64, Watch>,
     closed: bool,
     broken: Option<String>,
@@ -65,7 +66,7 @@ impl Recorder {
                 .map(BufWriter::new)
                 .with_context(|| format!("cannot write {}", path.display()))
         };
-        let (mut history, schedule) = (open("history.jsonl")?, open("schedule.jsonl")?);
+        let (mut history, schedule) = (open("history.jsonl")?, open(schedule::FILE)?);
         jsonl::write_header(&mut history).context("cannot write history.jsonl")?;
         let recorder = Arc::new(Self {
             origin,
@@ -137,29 +138,20 @@ impl Recorder {
 
     /// Takes an operation as it was scheduled, for `schedule.jsonl`.
     pub fn scheduled(&self, worker: u64, due: Duration, invocation: &Invocation) {
-        let line = json!({
-            "at": due.as_nanos() as u64,
-            "worker": worker,
-            "f": invocation.f,
-            "key": invocation.key,
-            "value": invocation.value,
-        });
-        self.lock().plans.push(line);
+        self.plan(schedule::operation_line(worker, due, invocation));
     }
 
     /// Takes a planned fault, for `schedule.jsonl`.
     pub fn planned(&self, fault: &crate::nemesis::Planned) {
-        let line = json!({
-            "at": fault.at.as_nanos() as u64,
-            "until": fault.until.as_nanos() as u64,
-            "fault": fault.id,
-            "f": fault.family,
-            "shape": fault.shape,
-            "options": fault.options,
-            "when": fault.when,
-            "enough": fault.enough,
-        });
-        self.lock().plans.push(line);
+        self.plan(schedule::fault_line(fault));
+    }
+
+    fn plan(&self, line: Result<String>) {
+        let mut state = self.lock();
+        match line {
+            Ok(line) => state.plans.push(line),
+            Err(error) => state.broken = Some(format!("{error:#}")),
+        }
     }
 
     /// How many operations ended ok, fail, info.
@@ -229,7 +221,7 @@ fn write_batch(
     history: &mut impl Write,
     schedule: &mut impl Write,
     events: &[Event],
-    plans: &[Value],
+    plans: &[String],
 ) -> Result<()> {
     for event in events {
         jsonl::write_event(&mut *history, event).context("cannot write history.jsonl")?;
@@ -255,6 +247,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn what_many_threads_record_is_a_history() {

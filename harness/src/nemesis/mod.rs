@@ -17,6 +17,7 @@ mod world;
 
 pub use families::families;
 pub use options::{FaultOption, FaultOptions};
+pub(crate) use run::NOT_INJECTED;
 pub use run::Nemesis;
 pub use schedule::{Planned, plan};
 pub use witness::{Watch, Witness};

@@ -24,6 +24,9 @@ pub struct Nemesis {
     told: BTreeSet<u64>,
 }
 
+/// How the evidence begins of a fault that has not come at all.
+pub(crate) const NOT_INJECTED: &str = "not injected";
+
 /// How long until a fault that could not be aimed is tried again.
 const AIM_AGAIN: Duration = Duration::from_millis(50);
 /// How often it is looked whether a node has ended by itself.
@@ -223,7 +226,7 @@ impl Nemesis {
             .iter()
             .find(|f| f.name() == planned.family)
             .context("a planned fault is of a known family")?;
-        let mut rng = aim_stream(self.seed, planned.id);
+        let mut rng = aim_stream(self.seed, planned.stream);
         // Asking takes as long as a paused node stays silent: only where it matters.
         let asks = planned.shape.starts_with("leader")
             || ["follower", "in-sync"].contains(&planned.shape.as_str());
@@ -305,7 +308,7 @@ impl Nemesis {
         self.event(planned, "inject", value);
         let proof = Proof {
             proved: false,
-            evidence: format!("not injected: {why}"),
+            evidence: format!("{NOT_INJECTED}: {why}"),
         };
         self.proof(planned, "effect", requested, &proof);
         self.event(planned, "heal", Map::new());

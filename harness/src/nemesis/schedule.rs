@@ -25,6 +25,8 @@ pub struct Planned {
     /// The family's options, all of them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub options: FaultOptions,
+    /// The number of the stream from which it draws whom it hits.
+    pub stream: u64,
     /// Whether the shape was drawn, and not asked for.
     pub drawn: bool,
     /// Whether its time stands in the spec, and was not drawn.
@@ -64,6 +66,7 @@ pub fn plan(spec: &Spec) -> Result<Vec<Planned>> {
             let span = (fault.at, fault.at + fault.lasts);
             all.push(Planned {
                 when: fault.when.clone(),
+                stream: fault.stream.unwrap_or(0),
                 enough: fault.until.clone(),
                 ..planned(&kind, spec, span, &mut rng)
             });
@@ -72,13 +75,16 @@ pub fn plan(spec: &Spec) -> Result<Vec<Planned>> {
     all.sort_by_key(|p| p.at);
     for (id, fault) in (1..).zip(&mut all) {
         fault.id = id;
+        if fault.stream == 0 {
+            fault.stream = id;
+        }
     }
     Ok(all)
 }
 
 /// The stream from which a fault draws whom it hits.
-pub(super) fn aim_stream(seed: u64, fault: u64) -> ChaCha8Rng {
-    stream(seed, (STREAM << 1) + fault)
+pub(super) fn aim_stream(seed: u64, number: u64) -> ChaCha8Rng {
+    stream(seed, (STREAM << 1).wrapping_add(number))
 }
 
 fn planned(
@@ -100,6 +106,7 @@ fn planned(
     });
     Planned {
         id: 0,
+        stream: 0,
         family: kind.family.name(),
         shape,
         options: kind.options.clone(),
