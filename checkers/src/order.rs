@@ -116,7 +116,10 @@ impl Guarantee {
         if findings.out_of_time(budget, || before_search(keyed)) {
             return;
         }
-        let writes = only_writer(history, register).unwrap_or_default();
+        let mut writes = only_writer(history, register).unwrap_or_default();
+        // A value that its writer wrote twice is no one version, also where nobody read it.
+        let writers = register.writers();
+        writes.retain(|(v, _)| *v != ABSENT && writers[*v as usize] == 1);
         for cycle in graph(register, &sessions, &writes, budget).cycles(budget) {
             findings.violate(|| self.contradiction(history, keyed, register, &cycle));
         }

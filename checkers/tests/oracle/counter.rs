@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use schism_checkers::Model;
 use schism_checkers::verdict::Decision;
 use schism_history::{History, Op, Outcome};
+use serde_json::Value;
 
 /// Adds of small numbers, reads of about what they add up to, and final reads that choose among the unknown.
 fn counters(rng: &mut ChaCha8Rng) -> Lines {
@@ -317,6 +318,11 @@ fn minimal(property: &str, draw: &dyn Fn(&mut ChaCha8Rng) -> Lines) {
         let whole = history(&draw(&mut ChaCha8Rng::seed_from_u64(case)));
         for anomaly in anomalies(&whole) {
             let alone = only(&whole, &anomaly.operations);
+            // Beside a read of null stands one of a number, only to tell a counter, and that may be wrong as well.
+            let ops = alone.ops();
+            if ops.iter().any(|op| op.result().is_some_and(Value::is_null)) {
+                continue;
+            }
             assert!(!anomalies(&alone).is_empty(), "case {case}: {anomaly:?}");
             seen += 1;
             let all: Vec<u64> = alone.ops().iter().map(Op::index).collect();
