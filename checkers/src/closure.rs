@@ -98,7 +98,7 @@ impl Closure {
                 continue;
             };
             let learnt = learnt.entry(session).or_default();
-            for value in (self.elements)(op) {
+            for value in budget.lasting((self.elements)(op)) {
                 let element = set.values.intern(value);
                 set.adds.resize(set.values.len(), Vec::new());
                 let begun = |add: &&Op<'_>| add.start() <= op.end();

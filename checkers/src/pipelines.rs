@@ -127,7 +127,7 @@ impl<'a> Pipelines<'a> {
     /// Looks at the session's operations in turn.
     fn pass(&mut self, session: &mut Session, own: &[u32], budget: &Budget<'_>) -> Option<View> {
         for (turn, &at) in own.iter().enumerate() {
-            if turn.is_multiple_of(1 << 10) {
+            if turn.is_multiple_of(1 << 8) {
                 if budget.is_exhausted() {
                     return Some(View::OutOf("time", at));
                 }

@@ -222,7 +222,7 @@ fn every_history_gets_the_verdict_of_its_folder() {
 /// What is one pass over the operations and does not ask for the time.
 const ASKS_NOBODY: [&str; 2] = ["meaningful", "stats"];
 /// Looks at the clock that are few, and that are enough for all but the hardest searches.
-const LITTLE: usize = 40;
+const LITTLE: usize = 24;
 const ENOUGH: usize = 200;
 
 /// What a property says if the time is up after so many looks at the clock, and how often it looked.

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 pub struct Limits {
     /// How long.
     pub time: Duration,
-    /// How much memory for what a search remembers, in bytes.
+    /// How much memory besides the history, in bytes.
     pub memory_bytes: u64,
 }
 

@@ -183,12 +183,12 @@ impl Check {
             }
         }
         let answers = Causality::new(registers, budget).replaced(&missing, budget);
-        let late = || "in the search for who replaced what".to_owned();
-        self.findings.out_of_time(budget, late);
-        for ((number, place), replaced) in missing.into_iter().zip(answers) {
+        for ((number, place), replaced) in budget.lasting(missing.into_iter().zip(answers)) {
             let register = &registers[number];
             self.missing(register, &register.all[place], replaced, budget);
         }
+        let late = || "in the search for who replaced what".to_owned();
+        self.findings.out_of_time(budget, late);
     }
 
     /// Whether an acknowledged update is in no final read.
