@@ -29,8 +29,10 @@ lint: toolchain ## Format, clippy and documentation
 bench: build ## Speed of the harness and of the checkers, with the limits that they must reach
 	$(CARGO) bench --locked --package schism --bench driver
 	$(CARGO) bench --locked --package schism-checkers --bench registers
+	$(CARGO) bench --locked --package schism-checkers --bench limits
 	bench/disk
 	bench/stream
+	bench/side-by-side
 
 # Without the search for leaks: a thread that is just ending looks like one.
 fuzz: build ## Fuzz the readers, each for TIME=900 seconds (cargo-fuzz is installed when it is missing)
