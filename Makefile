@@ -10,7 +10,7 @@ TIME ?= 900
 RUN_PACKAGES := gcc libc6-dev iproute2 iptables
 TEST_PACKAGES := git libfaketime python3-yaml
 
-.PHONY: help run test lint bench fuzz oracle clean build packages test-packages toolchain
+.PHONY: help run test lint bench fuzz oracle nightly clean build packages test-packages toolchain
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-8s %s\n", $$1, $$2}'
@@ -43,6 +43,12 @@ fuzz: build ## Fuzz the readers, each for TIME=900 seconds (cargo-fuzz is instal
 
 oracle: toolchain ## Hold every property against its definition on CASES=100000 random histories each
 	SCHISM_ORACLE_CASES=$(if $(filter command line,$(origin CASES)),$(CASES),100000) $(CARGO) test --release --locked --package schism-checkers
+
+# Each with a time of its own; the first that fails ends it.
+nightly: build ## What takes a night: each reader fuzzed for an hour, every oracle at 100000 histories, the nightly campaign
+	$(MAKE) fuzz TIME=3600
+	$(MAKE) oracle
+	target/release/schism campaign campaigns/nightly.toml --since-last
 
 clean: ## Remove what was built, and every run under results/
 	$(CARGO) clean

@@ -28,21 +28,33 @@ pub fn print(what: What, as_json: bool) -> Result<()> {
         return to_stdout(&format!("{text}\n"));
     }
     let mut out = String::new();
+    let longest = |values: &mut dyn Iterator<Item = &Value>| {
+        let names = values.filter_map(|v| v["name"].as_str()).map(str::len);
+        names.max().unwrap_or(0)
+    };
+    let wide = longest(&mut entries.iter());
     for entry in &entries {
+        let options = entry["options"].as_array().map_or(&[][..], Vec::as_slice);
+        let wide_options = longest(&mut options.iter());
         let field = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
         let when = if entry["only_when_named"] == true {
             " (only when named)"
         } else {
             ""
         };
-        let _ = writeln!(out, "{:<18} {}{when}", field("name"), field("summary"));
-        for option in entry["options"].as_array().into_iter().flatten() {
+        let _ = writeln!(out, "{:<wide$}  {}{when}", field("name"), field("summary"));
+        for option in options {
             let field = |name: &str| option[name].as_str().unwrap_or_default().to_owned();
             let default = match field("default") {
                 none if none.is_empty() => String::new(),
                 some => format!(" [{some}]"),
             };
-            let _ = writeln!(out, "  {:<24} {}{default}", field("name"), field("help"));
+            let _ = writeln!(
+                out,
+                "  {:<wide_options$}  {}{default}",
+                field("name"),
+                field("help")
+            );
         }
     }
     to_stdout(&out)

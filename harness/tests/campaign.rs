@@ -18,7 +18,7 @@ seeds = 2
 workload = "set"
 nodes = 3
 time-limit = "12s"
-end-after = "500ms"
+end-after = "1500ms"
 [[cell]]
 id = "finds"
 finds = ["lost-writes"]
