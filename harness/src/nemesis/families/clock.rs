@@ -220,7 +220,7 @@ fn ahead(ms: f64) -> String {
 impl Fault for Wrong {
     fn what(&self) -> String {
         let nodes = select::list(&self.nodes, &self.names);
-        let mut what = format!("clock of {nodes}: {}", ahead(self.clock.ahead_ms));
+        let mut what = format!("clock {nodes}: {}", ahead(self.clock.ahead_ms));
         if (self.clock.rate - 1.0).abs() > 1e-9 {
             what = format!("{what}, at {} times the speed", self.clock.rate);
         }
