@@ -3,7 +3,7 @@
 use crate::cluster::Cluster;
 use crate::nemesis::faketime::{self, Clock, Reading};
 use crate::nemesis::options::{duration, text};
-use crate::nemesis::select::{self, SHAPES};
+use crate::nemesis::select::{self, AllHeld, SHAPES};
 use crate::nemesis::{
     Family, Fault, FaultOption, FaultOptions, Planned, Shape, View, World, named_nodes,
 };
@@ -75,6 +75,10 @@ impl Family for Clocks {
         rng: &mut ChaCha8Rng,
     ) -> Result<Box<dyn Fault>> {
         let nodes = select::nodes(shape, view, rng)?;
+        // Who does not run cannot say what its clock shows.
+        if nodes.iter().all(|node| view.held.contains(node)) {
+            return Err(AllHeld.into());
+        }
         let drawn = |rng: &mut ChaCha8Rng| {
             let far = f64::exp2(rng.random_range(2.0..18.0));
             if rng.random_bool(0.5) { far } else { -far }
