@@ -108,9 +108,22 @@ const READ_LIMIT: Duration = Duration::from_millis(500);
 /// Of so many readings the one that took the shortest counts.
 const READINGS: usize = 3;
 
+/// How long a node that has just been started may take until it answers.
+const START_LIMIT: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// Asks a node for its clock. None: it does not answer, or its target has no such page.
 pub(crate) fn read(address: SocketAddr) -> Option<Reading> {
-    let readings = (0..READINGS).filter_map(|_| read_once(address).ok());
+    let begun = Instant::now();
+    let first = loop {
+        match read_once(address) {
+            Ok(reading) => break reading,
+            Err(_) if begun.elapsed() < START_LIMIT => std::thread::sleep(AGAIN),
+            Err(_) => return None,
+        }
+    };
+    let more = (1..READINGS).filter_map(|_| read_once(address).ok());
+    let readings = std::iter::once(first).chain(more);
     readings.min_by(|a, b| a.error_ms.total_cmp(&b.error_ms))
 }
 
