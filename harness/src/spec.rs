@@ -55,7 +55,7 @@ pub struct Spec {
     pub recovery_limit: Duration,
     /// Properties that decide the verdict; empty means those that the workload claims.
     pub properties: Vec<String>,
-    /// How long clients go on after the last fault of a written schedule is healed; without it, until `time-limit`.
+    /// How long clients go on after the last fault of a written schedule is healed, and at least until some operations have succeeded; without it, until `time-limit`.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub end_after: Option<Duration>,
     /// The target's options; numbers and booleans may stand without quotes.

@@ -32,6 +32,9 @@ const AIM_AGAIN: Duration = Duration::from_millis(50);
 /// How often it is looked whether a node has ended by itself.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// So many operations must succeed after the last heal before `end-after` may end the run: some of them were invoked before it, and the verdict wants ten.
+const SUCCEED_AFTER: u64 = 20;
+
 /// How often it is looked whether a fault has shown enough.
 const WATCH_EVERY: Duration = Duration::from_millis(10);
 
@@ -62,7 +65,7 @@ impl Nemesis {
         }
     }
 
-    /// Carries out the schedule, whose times count from `begun`, and looks for nodes that end by themselves. Ends `end_after` the last heal;
+    /// Carries out the schedule, whose times count from `begun`, and looks for nodes that end by themselves. Ends `end_after` the last heal, if by then enough operations succeed;
     /// without that, never but with an error. May be dropped at any await.
     pub async fn carry_out(
         &mut self,
@@ -98,11 +101,19 @@ impl Nemesis {
             }
         }
         let end = end_after.map(|after| Instant::now() + after);
-        while end.is_none_or(|end| Instant::now() < end) {
+        let enough = self.succeeded() + SUCCEED_AFTER;
+        // A slow machine takes longer to show that all is well again.
+        while end.is_none_or(|end| Instant::now() < end || self.succeeded() < enough) {
             let next = Instant::now() + LOOK_EVERY;
+            let end = end.filter(|end| *end > Instant::now());
             self.look_until(end.map_or(next, |end| end.min(next))).await;
         }
         Ok(())
+    }
+
+    /// How many operations have succeeded so far.
+    fn succeeded(&self) -> u64 {
+        self.recorder.counts().0
     }
 
     /// Whether a fault still waits for what the one before it must show first. It waits no longer than it would last.
