@@ -1,12 +1,13 @@
 //! What replicas hold of a register in the end, against what was written: for the registers of Shapiro et al. 2011.
 //!
-//! Replicas that have merged hold the same; each value there was written; and none is left that an acknowledged update had seen and overwritten
-//! ([`crate::happens_before`], own key only: what a client has read of other keys no version vector of this one knows). A difference that
+//! Replicas that have merged hold the same; each value there was written; none is left that an acknowledged update had seen and overwritten
+//! ([`crate::happens_before`], own key only: what a client has read of other keys no version vector of this one knows); and something is there
+//! once a write was acknowledged, unless somebody deleted. A difference that
 //! updates in flight or of unknown outcome may have made is a doubt ([`crate::late`]). Linear, but for who overwrote what is left in the end.
 
 use crate::findings::{Advice, Findings, anomaly};
 use crate::happens_before::{Causality, Replaced, Seen, Update, Updates};
-use crate::intern::Val;
+use crate::intern::{ABSENT, Val};
 use crate::late;
 use crate::verdict::Anomaly;
 use crate::{Budget, words};
@@ -20,6 +21,10 @@ const ADVICE_DIVERGED: Advice = Advice {
 const ADVICE_BACK: Advice = Advice {
     cause: "The order was told by clocks, and the one of the first writer was ahead; or a replica that lagged brought the old value back.",
     mend: "Order by causality (a version vector, or a hybrid logical clock that is never behind what was read), not by the clock of a machine.",
+};
+const ADVICE_NOTHING: Advice = Advice {
+    cause: "The write was acknowledged before anybody else had it, and its replica was lost; or a deletion won that nobody had asked for.",
+    mend: "Acknowledge a write when enough replicas have it on disk, and let only a newer write win.",
 };
 const ADVICE_FALSE: Advice = Advice {
     cause: "A write took effect that had been definitely refused, or a merge made a value that nobody wrote.",
@@ -38,6 +43,7 @@ pub(crate) fn judge(registers: &[Updates<'_>], findings: &mut Findings, budget: 
             return;
         }
         diverged(register, number, &all, findings);
+        emptied(register, findings);
         overwritten_ones(register, findings, budget);
     }
 }
@@ -73,6 +79,43 @@ pub(crate) fn named(
     advice: &Advice,
 ) -> Anomaly {
     anomaly(name, operations, message, advice).with("key", words::key(register.keyed.key))
+}
+
+/// Nothing is there although a write was acknowledged and nobody deleted: whatever replaced it would be there, acknowledged or not.
+fn emptied(register: &Updates<'_>, findings: &mut Findings) {
+    let acknowledged = register.all.iter().filter(|u| u.op.is_ok());
+    let Some(first) = acknowledged.min_by_key(|u| (u.op.end(), u.op.index())) else {
+        return;
+    };
+    if register.strange.is_some() || register.finals.is_empty() {
+        return;
+    }
+    let may_be_absent = register.all.iter().any(|u| u.value == ABSENT);
+    let finals = register.finals_after(first.op);
+    if finals.is_empty() {
+        let noun = words::noun(first.op);
+        findings.doubt(|| format!("no final read began after {noun} was acknowledged"));
+    } else if !may_be_absent && finals.iter().all(|read| read.values.is_empty()) {
+        findings.violate(|| nothing(register, first, finals));
+    }
+}
+
+fn nothing(register: &Updates<'_>, first: &Update<'_>, finals: &[Seen<'_>]) -> Anomaly {
+    let message = format!(
+        "{} is empty in each of {} after {}: no write is left, and nobody deleted anything.",
+        words::key(register.keyed.key),
+        words::plural(finals.len(), "final read"),
+        words::noun(first.op),
+    );
+    let reads = finals.iter().map(|read| read.op.index());
+    let operations = reads.chain([first.op.index()]).collect();
+    named(
+        register,
+        "nothing-left",
+        operations,
+        message,
+        &ADVICE_NOTHING,
+    )
 }
 
 /// Values that nobody had begun to write by the end of the read.

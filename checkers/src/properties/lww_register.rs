@@ -8,8 +8,7 @@
 use super::lost_updates::{Check, NOT_RECOVERED};
 use crate::final_values::{self, named};
 use crate::findings::{Advice, Findings};
-use crate::happens_before::{Seen, Update, Updates, registers};
-use crate::intern::ABSENT;
+use crate::happens_before::{Seen, Updates, registers};
 use crate::verdict::{Anomaly, PropertyResult};
 use crate::{Budget, Prepared, Property, Shape, words};
 
@@ -19,10 +18,6 @@ pub(super) struct LwwRegister;
 const ADVICE_SIBLINGS: Advice = Advice {
     cause: "Two writes had the same time stamp and nothing to break the tie, or the register keeps siblings.",
     mend: "Break ties by the name of the replica; where siblings are wanted, check mv-register instead.",
-};
-const ADVICE_NOTHING: Advice = Advice {
-    cause: "The write was acknowledged before anybody else had it, and its replica was lost; or a deletion won that nobody had asked for.",
-    mend: "Acknowledge a write when enough replicas have it on disk, and let only a newer write win.",
 };
 
 impl Property for LwwRegister {
@@ -70,18 +65,6 @@ fn one_value(register: &Updates<'_>, findings: &mut Findings) {
     if let Some(read) = register.finals.iter().find(|read| read.values.len() > 1) {
         findings.violate(|| siblings(register, read));
     }
-    let acknowledged = register.all.iter().filter(|u| u.op.is_ok());
-    let Some(first) = acknowledged.min_by_key(|u| (u.op.end(), u.op.index())) else {
-        return;
-    };
-    let may_be_absent = register.all.iter().any(|u| u.value == ABSENT);
-    let finals = register.finals_after(first.op);
-    if finals.is_empty() {
-        let noun = words::noun(first.op);
-        findings.doubt(|| format!("no final read began after {noun} was acknowledged"));
-    } else if !may_be_absent && finals.iter().all(|read| read.values.is_empty()) {
-        findings.violate(|| nothing(register, first, finals));
-    }
 }
 
 fn siblings(register: &Updates<'_>, read: &Seen<'_>) -> Anomaly {
@@ -93,22 +76,4 @@ fn siblings(register: &Updates<'_>, read: &Seen<'_>) -> Anomaly {
     );
     let operations = vec![read.op.index()];
     named(register, "siblings", operations, message, &ADVICE_SIBLINGS)
-}
-
-fn nothing(register: &Updates<'_>, first: &Update<'_>, finals: &[Seen<'_>]) -> Anomaly {
-    let message = format!(
-        "{} is empty in each of {} after {}: no write is left, and nobody deleted anything.",
-        words::key(register.keyed.key),
-        words::plural(finals.len(), "final read"),
-        words::noun(first.op),
-    );
-    let reads = finals.iter().map(|read| read.op.index());
-    let operations = reads.chain([first.op.index()]).collect();
-    named(
-        register,
-        "nothing-left",
-        operations,
-        message,
-        &ADVICE_NOTHING,
-    )
 }

@@ -282,8 +282,22 @@ fn final_values(history: &History) -> Decision {
             written(ops),
             converged(&over_all, ops, &finals),
             newest_only(&seen, &finals),
+            something_is_left(ops, &finals),
         ])
     }))
+}
+
+/// Nobody deletes here, so of a register that took a write something is there.
+fn something_is_left(ops: &[Op<'_>], finals: &[&Op<'_>]) -> Decision {
+    let acknowledged = ops.iter().filter(|op| put(op).is_some() && op.is_ok());
+    let Some(first) = acknowledged.map(Op::end).min() else {
+        return Decision::Holds;
+    };
+    let mut after = finals.iter().filter(|read| read.start() > first).peekable();
+    if after.peek().is_none() {
+        return Decision::Unknown;
+    }
+    violated_if(after.all(|read| values(read).is_empty()))
 }
 
 fn written(ops: &[Op<'_>]) -> Decision {
@@ -377,23 +391,10 @@ fn oracle_lww_register(history: &History) -> Decision {
     let keys = by_key(history);
     let one = keys.values().map(|ops| {
         let finals = finals(ops);
-        let acknowledged = ops.iter().filter(|op| put(op).is_some() && op.is_ok());
-        let first = acknowledged.map(Op::end).min();
-        if finals.iter().any(|read| values(read).len() > 1) {
-            return Decision::Violated;
-        }
-        let Some(first) = first else {
-            return if finals.is_empty() {
-                Decision::Unknown
-            } else {
-                Decision::Holds
-            };
-        };
-        let mut after = finals.iter().filter(|read| read.start() > first).peekable();
-        if after.peek().is_none() {
+        if finals.is_empty() {
             return Decision::Unknown;
         }
-        violated_if(after.all(|read| values(read).is_empty()))
+        violated_if(finals.iter().any(|read| values(read).len() > 1))
     });
     worst(one.chain([final_values(history)]))
 }
