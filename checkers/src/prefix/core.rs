@@ -1,5 +1,4 @@
-//! From transactions that no order explains to few of them that none explains: the shortest failing beginning by binary search, then delta
-//! debugging (Zeller and Hildebrandt 2002).
+//! From transactions that no order explains to few of them that none explains, by the delta debugger that all searches share ([`crate::shrink`]).
 //!
 //! Whatever is left out, an order that fits the whole fits the rest: so what is left over is a contradiction by itself. A read without its
 //! writer says nothing.
@@ -10,11 +9,9 @@ use super::search::{Found, search};
 use crate::Budget;
 use crate::cycles::components;
 use crate::findings::Findings;
+use crate::shrink::{self, Piece};
 use crate::transactions::Transactions;
-use schism_history::Op;
-
-/// How many transactions are decided over, all tries together, before what is left is good enough.
-const WORK_MAX: usize = 1 << 21;
+use schism_history::{Op, Time};
 
 /// Whether no order explains these; not so where the budget runs out.
 pub(crate) fn contradict(ops: &[&Op<'_>], order: Order, budget: &Budget<'_>) -> bool {
@@ -33,31 +30,37 @@ pub(crate) fn contradict(ops: &[&Op<'_>], order: Order, budget: &Budget<'_>) -> 
 
 /// A smallest part of what contradicts itself, as far as leaving out one group after another finds it. They are ordered by invocation.
 pub(crate) fn minimal<'p>(ops: &[&'p Op<'p>], budget: &Budget<'_>) -> Vec<&'p Op<'p>> {
-    let fails = |ops: &[&Op<'_>]| contradict(ops, Order::RealTime, budget);
-    let (mut passing, mut failing) = (0, ops.len());
-    while failing - passing > 1 {
-        let middle = usize::midpoint(passing, failing);
-        if fails(&ops[..middle]) {
-            failing = middle;
-        } else {
-            passing = middle;
-        }
+    shrink::minimal(ops, &|ops| contradict(ops, Order::RealTime, budget))
+}
+
+/// Any of them can go by itself.
+impl Piece for &Op<'_> {
+    fn start(&self) -> Time {
+        Op::start(self)
     }
-    let mut core = ops[..failing].to_vec();
-    let (mut size, mut work) = (core.len().div_ceil(2), 0);
-    while size > 0 {
-        let mut at = 0;
-        while at < core.len() && work < WORK_MAX {
-            let end = core.len().min(at + size);
-            let fewer: Vec<&Op<'_>> = [&core[..at], &core[end..]].concat();
-            work += core.len();
-            if fails(&fewer) {
-                core = fewer;
-            } else {
-                at += size;
-            }
-        }
-        size = if size == 1 { 0 } else { size.div_ceil(2) };
+
+    fn end(&self) -> Time {
+        Op::end(self)
     }
-    core
+
+    /// Of one whose outcome nobody knows nothing more comes later.
+    fn unanswered(&self) -> Option<Self> {
+        Op::end(self).is_infinite().then_some(*self)
+    }
+
+    fn gives(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn needs(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn refused(&self) -> bool {
+        false
+    }
+
+    fn stays(&self) -> bool {
+        false
+    }
 }
