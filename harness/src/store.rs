@@ -34,16 +34,13 @@ const TAIL_BYTES: u64 = 16 * 1024;
 impl Run {
     /// Makes `out/<time>-<target>-<workload>-<seed>/` with its `spec.toml`, and points `out/latest` at it.
     pub fn create(spec: &Resolved, out: &Path) -> Result<Self> {
-        let time = humantime::format_rfc3339_seconds(SystemTime::now())
-            .to_string()
-            .replace([':', '-'], "");
         let Spec {
             target,
             workload,
             seed,
             ..
         } = &spec.spec;
-        let name = format!("{time}-{target}-{workload}-{seed}");
+        let name = format!("{target}-{workload}-{seed}");
         let folder = fresh(out, &name, "latest")?;
         let run = Self { folder };
         run.write("spec.toml", &spec.spec.to_toml()?)?;
@@ -223,7 +220,7 @@ pub fn read_history(path: &Path) -> Result<History> {
         .with_context(|| path.display().to_string())
 }
 
-/// Makes a folder of this name under `out`, by another name where that is taken, and points the link `latest` at it.
+/// Makes the folder `<time>-<name>` under `out`, by another name where that is taken, and points the link `latest` at it.
 pub fn fresh(out: &Path, name: &str, latest: &str) -> Result<PathBuf> {
     fs::create_dir_all(out).with_context(|| {
         format!(
@@ -231,7 +228,9 @@ pub fn fresh(out: &Path, name: &str, latest: &str) -> Result<PathBuf> {
             out.display()
         )
     })?;
-    let folder = fresh_folder(out, name)?;
+    let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let time = time.replace([':', '-'], "");
+    let folder = fresh_folder(out, &format!("{time}-{name}"))?;
     let folder = folder
         .canonicalize()
         .with_context(|| format!("cannot find {}", folder.display()))?;

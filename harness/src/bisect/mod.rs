@@ -20,7 +20,6 @@ use git::{Clone, Commit, Next};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 use step::{Step, Steps, Verdict};
 
 /// The exit code with which `git bisect run` goes on to another commit.
@@ -49,6 +48,16 @@ pub struct Search {
     pub json: bool,
     /// No progress on stderr.
     pub quiet: bool,
+}
+
+impl Search {
+    fn folder(&self) -> Result<PathBuf> {
+        store::fresh(
+            &self.out,
+            &format!("bisect-{}", self.cell.id),
+            "latest-bisect",
+        )
+    }
 }
 
 /// The answer.
@@ -123,9 +132,7 @@ impl Range {
 /// Looks for the first bad commit in the range. The exit code: 0 when it has answered.
 pub fn search(search: &Search, range: &Range) -> Result<i32> {
     let Range { good, bad, between } = range;
-    let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let name = format!("{}-bisect-{}", time.replace([':', '-'], ""), search.cell.id);
-    let folder = store::fresh(&search.out, &name, "latest-bisect")?;
+    let folder = search.folder()?;
     let mut steps = Steps::new(search, &folder);
     let tree = Clone::new(&search.repository, &folder.join("tree"))?;
     steps.say(&format!(
@@ -231,9 +238,7 @@ pub fn here(search: &Search, rate: Option<f64>) -> Result<i32> {
         Some(rate) => bail!("--rate {rate} is no share of runs: give more than 0 and at most 1"),
         None => search.runs,
     };
-    let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let name = format!("{}-bisect-{}", time.replace([':', '-'], ""), search.cell.id);
-    let folder = store::fresh(&search.out, &name, "latest-bisect")?;
+    let folder = search.folder()?;
     let mut steps = Steps::new(search, &folder);
     let step = steps.until_it_fails_in(&tree, &commit, runs)?;
     if search.json {

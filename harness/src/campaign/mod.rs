@@ -52,11 +52,9 @@ pub const TEXT: &str = "campaign.toml";
 
 /// Makes the folder of a new campaign under `out`, with the campaign's files in it, and points `latest-campaign` at it.
 pub fn create(campaign: &Campaign, out: &Path) -> Result<PathBuf> {
-    let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let safe = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     let name: String = campaign.name.chars().map(safe).collect();
-    let name = format!("{}-campaign-{name}", time.replace([':', '-'], ""));
-    let folder = crate::store::fresh(out, &name, "latest-campaign")?;
+    let folder = crate::store::fresh(out, &format!("campaign-{name}"), "latest-campaign")?;
     let included = campaign.files.iter().skip(1).map(|(name, _)| name.as_str());
     for (name, (_, text)) in std::iter::once(TEXT).chain(included).zip(&campaign.files) {
         let path = folder.join(name);

@@ -1,8 +1,8 @@
 //! `schism bisect`.
 
+use super::shared::Shared;
 use super::{Failure, harness, usage};
 use crate::bisect::{self, Range, Search};
-use crate::store;
 use anyhow::{Context, Result};
 use clap::Args;
 use std::path::PathBuf;
@@ -47,18 +47,8 @@ pub(super) struct BisectArgs {
     /// What it builds, seen from the repository's root
     #[arg(long, default_value = "target/release/schism", value_name = "PATH")]
     binary: PathBuf,
-    /// So many runs side by side; without it as many as the machine carries
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
-    jobs: Option<u64>,
-    /// Where runs are kept
-    #[arg(long, default_value = "results", value_name = "DIR")]
-    out: PathBuf,
-    /// The answer as JSON on stdout
-    #[arg(long)]
-    json: bool,
-    /// No progress on stderr
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    shared: Shared,
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -84,7 +74,6 @@ impl BisectArgs {
 
     fn search(&self) -> Result<Search> {
         let cell = bisect::what(&self.path, self.cell.as_deref())?;
-        store::writable(&self.out)?;
         let repository = self
             .repo
             .canonicalize()
@@ -96,10 +85,10 @@ impl BisectArgs {
             binary: self.binary.clone(),
             runs: self.runs,
             risk: self.risk,
-            jobs: self.jobs.map(|n| n as usize),
-            out: self.out.clone(),
-            json: self.json,
-            quiet: self.quiet,
+            jobs: self.shared.jobs(),
+            out: self.shared.out()?,
+            json: self.shared.json,
+            quiet: self.shared.quiet,
         })
     }
 }

@@ -5,6 +5,7 @@ mod campaign;
 mod check;
 mod replay;
 mod run;
+mod shared;
 mod shrink;
 
 use crate::stderr::say;

@@ -1,8 +1,8 @@
 //! `schism replay`.
 
+use super::shared::Shared;
 use super::{Failure, harness, usage};
 use crate::replay::{self, Asked, Telling};
-use crate::store;
 use anyhow::{Context, Result};
 use clap::Args;
 use std::path::PathBuf;
@@ -21,18 +21,8 @@ pub(super) struct ReplayArgs {
     /// Go on with the replay in this folder
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
-    /// So many runs side by side; without it as many as the machine carries
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
-    jobs: Option<u64>,
-    /// Where replays are kept
-    #[arg(long, default_value = "results", value_name = "DIR")]
-    out: PathBuf,
-    /// The answer as JSON on stdout
-    #[arg(long)]
-    json: bool,
-    /// No progress on stderr
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    shared: Shared,
 }
 
 impl ReplayArgs {
@@ -40,9 +30,9 @@ impl ReplayArgs {
     pub(super) fn carry_out(&self) -> Result<i32, Failure> {
         let (asked, folder) = usage(self.asked())?;
         let telling = Telling {
-            jobs: self.jobs.map(|n| n as usize),
-            json: self.json,
-            quiet: self.quiet,
+            jobs: self.shared.jobs(),
+            json: self.shared.json,
+            quiet: self.shared.quiet,
         };
         harness(replay::carry_out(&asked, &folder, &telling))
     }
@@ -52,7 +42,11 @@ impl ReplayArgs {
             return Ok((replay::resume(folder, self.times)?, folder.clone()));
         }
         let run = self.run.as_ref().context("no run is given")?;
-        store::writable(&self.out)?;
-        replay::create(run, &self.properties, self.times.unwrap_or(1), &self.out)
+        replay::create(
+            run,
+            &self.properties,
+            self.times.unwrap_or(1),
+            &self.shared.out()?,
+        )
     }
 }

@@ -1,8 +1,8 @@
 //! `schism shrink`.
 
+use super::shared::Shared;
 use super::{Failure, harness, usage};
 use crate::shrink::{self, State, Way};
-use crate::store;
 use anyhow::{Context, Result};
 use clap::Args;
 use std::path::PathBuf;
@@ -28,18 +28,8 @@ pub(super) struct ShrinkArgs {
     /// Go on with the search in this folder
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
-    /// So many runs side by side; without it as many as the machine carries
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
-    jobs: Option<u64>,
-    /// Where searches are kept
-    #[arg(long, default_value = "results", value_name = "DIR")]
-    out: PathBuf,
-    /// The answer as JSON on stdout
-    #[arg(long)]
-    json: bool,
-    /// No progress on stderr
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    shared: Shared,
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -60,9 +50,9 @@ impl ShrinkArgs {
         let way = Way {
             folder,
             budget: self.budget,
-            jobs: self.jobs.map(|n| n as usize),
-            quiet: self.quiet,
-            json: self.json,
+            jobs: self.shared.jobs(),
+            quiet: self.shared.quiet,
+            json: self.shared.json,
         };
         harness(shrink::carry_out(&mut state, &way))
     }
@@ -72,7 +62,12 @@ impl ShrinkArgs {
             return Ok((shrink::resume(folder)?, folder.clone()));
         }
         let run = self.run.as_ref().context("no run is given")?;
-        store::writable(&self.out)?;
-        shrink::create(run, &self.properties, self.runs, self.share, &self.out)
+        shrink::create(
+            run,
+            &self.properties,
+            self.runs,
+            self.share,
+            &self.shared.out()?,
+        )
     }
 }

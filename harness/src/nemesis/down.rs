@@ -6,7 +6,7 @@ use super::{Fault, World};
 use crate::cluster::State;
 use crate::network::Proof;
 use anyhow::Result;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -48,8 +48,7 @@ impl Fault for Down {
     }
 
     fn value(&self, _: &World) -> Map<String, Value> {
-        let nodes: Vec<_> = self.nodes.iter().map(|n| &self.names[*n]).collect();
-        Map::from_iter([("nodes".to_owned(), json!(nodes))])
+        select::value(&self.nodes, &self.names)
     }
 
     fn nodes(&self) -> &[usize] {

@@ -67,8 +67,10 @@ pub trait Family: Sync {
     fn name(&self) -> &'static str;
     /// What it does, in one line.
     fn summary(&self) -> &'static str;
-    /// Whom it can hit.
-    fn shapes(&self) -> &'static [Shape];
+    /// Whom it can hit: where nothing else is said, single nodes.
+    fn shapes(&self) -> &'static [Shape] {
+        select::SHAPES
+    }
     /// Its options.
     fn options(&self) -> &'static [FaultOption] {
         &[]
@@ -98,8 +100,10 @@ pub trait Family: Sync {
         view: &View,
         rng: &mut ChaCha8Rng,
     ) -> Result<Box<dyn Fault>>;
-    /// Whether the text names a split or nodes instead of a shape.
-    fn accepts(&self, shape: &str, names: &[String]) -> Result<()>;
+    /// Whether the text names whom it hits instead of a shape: nodes, where nothing else is said.
+    fn accepts(&self, shape: &str, names: &[String]) -> Result<()> {
+        named_nodes(shape, names).map(drop)
+    }
 }
 
 /// One concrete fault.

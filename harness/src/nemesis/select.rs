@@ -4,6 +4,7 @@ use super::{Shape, View, named_nodes};
 use anyhow::{Context, Result, bail};
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
+use serde_json::{Map, Value, json};
 
 /// The choices that every family of single nodes has.
 pub(super) const SHAPES: &[Shape] = &[
@@ -96,6 +97,21 @@ pub(super) fn nodes(shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<Ve
             nodes
         }
     })
+}
+
+/// The nodes, of which some other fault must not hold all: then this one could do nothing, or not be seen to.
+pub(super) fn free_nodes(shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<Vec<usize>> {
+    let nodes = nodes(shape, view, rng)?;
+    if nodes.iter().all(|node| view.held.contains(node)) {
+        return Err(AllHeld.into());
+    }
+    Ok(nodes)
+}
+
+/// The nodes, as the history has them.
+pub(super) fn value(nodes: &[usize], names: &[String]) -> Map<String, Value> {
+    let nodes: Vec<_> = nodes.iter().map(|n| &names[*n]).collect();
+    Map::from_iter([("nodes".to_owned(), json!(nodes))])
 }
 
 /// Every node that a fault would hit is held by another one already: it could do nothing.

@@ -39,3 +39,16 @@ pub(super) fn states(
         evidence: format!("{} (waitpid)", evidence.join("; ")),
     }
 }
+
+/// Proves that SIGSTOP has reached them. One that a kill holds down is as silent.
+pub(super) fn stopped(nodes: &[usize], names: &[String], world: &mut World) -> Proof {
+    let wish = |s: &State| *s == State::Paused;
+    states(nodes, names, world, wish, World::is_killed, true)
+}
+
+/// Proves that they go on, but for those that others hold.
+pub(super) fn going(nodes: &[usize], names: &[String], world: &mut World) -> Proof {
+    let held = |world: &World, node| world.is_paused(node) || world.is_killed(node);
+    let wish = |s: &State| *s == State::Running;
+    states(nodes, names, world, wish, held, false)
+}

@@ -18,7 +18,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 use tries::{Tally, Tries, percent, shows};
 
 /// What is kept of a replay in its folder, so that it can go on.
@@ -78,12 +77,7 @@ struct Answer<'a> {
 
 /// `<time>-<what>-<target>-<workload>-<seed>` under `out`, and a link to it.
 pub(crate) fn folder(what: &str, spec: &Spec, out: &Path) -> Result<PathBuf> {
-    let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let time = time.replace([':', '-'], "");
-    let name = format!(
-        "{time}-{what}-{}-{}-{}",
-        spec.target, spec.workload, spec.seed
-    );
+    let name = format!("{what}-{}-{}-{}", spec.target, spec.workload, spec.seed);
     store::fresh(out, &name, &format!("latest-{what}"))
 }
 

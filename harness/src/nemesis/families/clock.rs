@@ -3,10 +3,8 @@
 use crate::cluster::Cluster;
 use crate::nemesis::faketime::{self, Clock, Reading};
 use crate::nemesis::options::{duration, text};
-use crate::nemesis::select::{self, AllHeld, SHAPES};
-use crate::nemesis::{
-    Family, Fault, FaultOption, FaultOptions, Planned, Shape, View, World, named_nodes,
-};
+use crate::nemesis::select;
+use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, Planned, View, World};
 use crate::network::Proof;
 use anyhow::{Context, Result, bail};
 use rand::RngExt;
@@ -31,10 +29,6 @@ impl Family for Clocks {
 
     fn summary(&self) -> &'static str {
         "wall clocks that are wrong (libfaketime); monotonic clocks stay true"
-    }
-
-    fn shapes(&self) -> &'static [Shape] {
-        SHAPES
     }
 
     fn options(&self) -> &'static [FaultOption] {
@@ -74,11 +68,8 @@ impl Family for Clocks {
         view: &View,
         rng: &mut ChaCha8Rng,
     ) -> Result<Box<dyn Fault>> {
-        let nodes = select::nodes(shape, view, rng)?;
         // Who does not run cannot say what its clock shows.
-        if nodes.iter().all(|node| view.held.contains(node)) {
-            return Err(AllHeld.into());
-        }
+        let nodes = select::free_nodes(shape, view, rng)?;
         let drawn = |rng: &mut ChaCha8Rng| {
             let far = f64::exp2(rng.random_range(2.0..18.0));
             if rng.random_bool(0.5) { far } else { -far }
@@ -98,10 +89,6 @@ impl Family for Clocks {
             strobe: strobe(options)?,
             right: false,
         }))
-    }
-
-    fn accepts(&self, shape: &str, names: &[String]) -> Result<()> {
-        named_nodes(shape, names).map(drop)
     }
 }
 
@@ -238,12 +225,10 @@ impl Fault for Wrong {
     }
 
     fn value(&self, _: &World) -> Map<String, Value> {
-        let nodes: Vec<_> = self.nodes.iter().map(|n| &self.names[*n]).collect();
-        Map::from_iter([
-            ("nodes".to_owned(), json!(nodes)),
-            ("ahead_ms".to_owned(), json!(self.clock.ahead_ms)),
-            ("rate".to_owned(), json!(self.clock.rate)),
-        ])
+        let mut value = select::value(&self.nodes, &self.names);
+        value.insert("ahead_ms".to_owned(), json!(self.clock.ahead_ms));
+        value.insert("rate".to_owned(), json!(self.clock.rate));
+        value
     }
 
     fn nodes(&self) -> &[usize] {

@@ -1,8 +1,8 @@
 //! SIGKILL, and a restart as the heal. What was written but not fsynced survives: the kernel still has it (see `faults` in the README).
 
 use crate::nemesis::down::{Down, Way};
-use crate::nemesis::select::{self, SHAPES};
-use crate::nemesis::{Family, Fault, FaultOptions, Shape, View, named_nodes};
+use crate::nemesis::select;
+use crate::nemesis::{Family, Fault, FaultOptions, View};
 use anyhow::Result;
 use rand_chacha::ChaCha8Rng;
 
@@ -18,10 +18,6 @@ impl Family for Kill {
         "SIGKILL, then a restart in place"
     }
 
-    fn shapes(&self) -> &'static [Shape] {
-        SHAPES
-    }
-
     fn aim(
         &self,
         shape: &str,
@@ -34,9 +30,5 @@ impl Family for Kill {
             names: view.names.clone(),
             way: Way::Kill,
         }))
-    }
-
-    fn accepts(&self, shape: &str, names: &[String]) -> Result<()> {
-        named_nodes(shape, names).map(drop)
     }
 }

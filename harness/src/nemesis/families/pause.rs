@@ -1,13 +1,12 @@
 //! SIGSTOP and SIGCONT: a node that is there and says nothing, as in a long garbage collection or a stalled virtual machine.
 
-use crate::cluster::State;
-use crate::nemesis::select::{self, AllHeld, SHAPES};
-use crate::nemesis::states::states;
-use crate::nemesis::{Family, Fault, FaultOptions, Shape, View, World, named_nodes};
+use crate::nemesis::select;
+use crate::nemesis::states::{going, stopped};
+use crate::nemesis::{Family, Fault, FaultOptions, View, World};
 use crate::network::Proof;
 use anyhow::Result;
 use rand_chacha::ChaCha8Rng;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// The family.
 pub(super) struct Pause;
@@ -21,10 +20,6 @@ impl Family for Pause {
         "SIGSTOP, then SIGCONT"
     }
 
-    fn shapes(&self) -> &'static [Shape] {
-        SHAPES
-    }
-
     fn aim(
         &self,
         shape: &str,
@@ -32,18 +27,11 @@ impl Family for Pause {
         view: &View,
         rng: &mut ChaCha8Rng,
     ) -> Result<Box<dyn Fault>> {
-        let nodes = select::nodes(shape, view, rng)?;
-        if nodes.iter().all(|node| view.held.contains(node)) {
-            return Err(AllHeld.into());
-        }
+        let nodes = select::free_nodes(shape, view, rng)?;
         Ok(Box::new(Paused {
             nodes,
             names: view.names.clone(),
         }))
-    }
-
-    fn accepts(&self, shape: &str, names: &[String]) -> Result<()> {
-        named_nodes(shape, names).map(drop)
     }
 }
 
@@ -58,8 +46,7 @@ impl Fault for Paused {
     }
 
     fn value(&self, _: &World) -> Map<String, Value> {
-        let nodes: Vec<_> = self.nodes.iter().map(|n| &self.names[*n]).collect();
-        Map::from_iter([("nodes".to_owned(), json!(nodes))])
+        select::value(&self.nodes, &self.names)
     }
 
     fn nodes(&self) -> &[usize] {
@@ -73,15 +60,7 @@ impl Fault for Paused {
     }
 
     fn prove(&mut self, world: &mut World) -> Result<Proof> {
-        // A node that a kill holds down is as silent as a paused one.
-        Ok(states(
-            &self.nodes,
-            &self.names,
-            world,
-            |s| *s == State::Paused,
-            World::is_killed,
-            true,
-        ))
+        Ok(stopped(&self.nodes, &self.names, world))
     }
 
     fn heal(&mut self, id: u64, world: &mut World) -> Result<()> {
@@ -91,14 +70,6 @@ impl Fault for Paused {
     }
 
     fn prove_healed(&mut self, world: &mut World) -> Result<Proof> {
-        let held = |world: &World, node| world.is_paused(node) || world.is_killed(node);
-        Ok(states(
-            &self.nodes,
-            &self.names,
-            world,
-            |s| *s == State::Running,
-            held,
-            false,
-        ))
+        Ok(going(&self.nodes, &self.names, world))
     }
 }

@@ -6,7 +6,7 @@ use crate::cluster::Cluster;
 use crate::nemesis::down::{Down, Way};
 use crate::nemesis::options::text;
 use crate::nemesis::select;
-use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, Planned, Shape, View, named_nodes};
+use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, Planned, Shape, View};
 use anyhow::{Result, bail};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -99,10 +99,6 @@ impl Family for Power {
             names: view.names.clone(),
             way: Way::PowerLoss { kept },
         }))
-    }
-
-    fn accepts(&self, shape: &str, names: &[String]) -> Result<()> {
-        named_nodes(shape, names).map(drop)
     }
 }
 

@@ -1,14 +1,13 @@
 //! A node that gets only a share of its time: stopped and let go in turn, as by a neighbour that takes the CPU.
 
-use crate::cluster::State;
 use crate::nemesis::options::{duration, share};
-use crate::nemesis::select::{self, AllHeld, SHAPES};
-use crate::nemesis::states::states;
-use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, Shape, View, World, named_nodes};
+use crate::nemesis::select;
+use crate::nemesis::states::{going, stopped};
+use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, View, World};
 use crate::network::Proof;
 use anyhow::{Result, bail};
 use rand_chacha::ChaCha8Rng;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
 /// The family.
@@ -21,10 +20,6 @@ impl Family for Slow {
 
     fn summary(&self) -> &'static str {
         "SIGSTOP and SIGCONT in turn, so that a node has only a share of its time"
-    }
-
-    fn shapes(&self) -> &'static [Shape] {
-        SHAPES
     }
 
     fn options(&self) -> &'static [FaultOption] {
@@ -53,10 +48,7 @@ impl Family for Slow {
         view: &View,
         rng: &mut ChaCha8Rng,
     ) -> Result<Box<dyn Fault>> {
-        let nodes = select::nodes(shape, view, rng)?;
-        if nodes.iter().all(|node| view.held.contains(node)) {
-            return Err(AllHeld.into());
-        }
+        let nodes = select::free_nodes(shape, view, rng)?;
         let (go, stop) = times(options)?;
         Ok(Box::new(Slowed {
             nodes,
@@ -67,10 +59,6 @@ impl Family for Slow {
             stopped: Duration::ZERO,
             begun: Instant::now(),
         }))
-    }
-
-    fn accepts(&self, shape: &str, names: &[String]) -> Result<()> {
-        named_nodes(shape, names).map(drop)
     }
 }
 
@@ -128,8 +116,7 @@ impl Fault for Slowed {
     }
 
     fn value(&self, _: &World) -> Map<String, Value> {
-        let nodes: Vec<_> = self.nodes.iter().map(|n| &self.names[*n]).collect();
-        Map::from_iter([("nodes".to_owned(), json!(nodes))])
+        select::value(&self.nodes, &self.names)
     }
 
     fn nodes(&self) -> &[usize] {
@@ -142,14 +129,7 @@ impl Fault for Slowed {
     }
 
     fn prove(&mut self, world: &mut World) -> Result<Proof> {
-        Ok(states(
-            &self.nodes,
-            &self.names,
-            world,
-            |s| *s == State::Paused,
-            World::is_killed,
-            true,
-        ))
+        Ok(stopped(&self.nodes, &self.names, world))
     }
 
     fn every(&self) -> Option<Duration> {
@@ -173,15 +153,7 @@ impl Fault for Slowed {
     }
 
     fn prove_healed(&mut self, world: &mut World) -> Result<Proof> {
-        let held = |world: &World, node| world.is_paused(node) || world.is_killed(node);
-        let mut proof = states(
-            &self.nodes,
-            &self.names,
-            world,
-            |s| *s == State::Running,
-            held,
-            false,
-        );
+        let mut proof = going(&self.nodes, &self.names, world);
         proof.evidence = format!(
             "{}; it was stopped for {} of {} ms",
             proof.evidence,

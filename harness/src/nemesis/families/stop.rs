@@ -2,8 +2,8 @@
 
 use crate::nemesis::down::{Down, Way};
 use crate::nemesis::options::duration;
-use crate::nemesis::select::{self, AllHeld, SHAPES};
-use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, Shape, View, named_nodes};
+use crate::nemesis::select;
+use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, View};
 use anyhow::Result;
 use rand_chacha::ChaCha8Rng;
 
@@ -17,10 +17,6 @@ impl Family for Stop {
 
     fn summary(&self) -> &'static str {
         "SIGTERM, which a node obeys in good order, then a restart in place"
-    }
-
-    fn shapes(&self) -> &'static [Shape] {
-        SHAPES
     }
 
     fn options(&self) -> &'static [FaultOption] {
@@ -42,18 +38,11 @@ impl Family for Stop {
         view: &View,
         rng: &mut ChaCha8Rng,
     ) -> Result<Box<dyn Fault>> {
-        let nodes = select::nodes(shape, view, rng)?;
-        if nodes.iter().all(|node| view.held.contains(node)) {
-            return Err(AllHeld.into());
-        }
+        let nodes = select::free_nodes(shape, view, rng)?;
         Ok(Box::new(Down {
             nodes,
             names: view.names.clone(),
             way: Way::Stop(duration(options, "patience")?),
         }))
-    }
-
-    fn accepts(&self, shape: &str, names: &[String]) -> Result<()> {
-        named_nodes(shape, names).map(drop)
     }
 }
