@@ -57,6 +57,7 @@ impl Family for Slow {
             stop,
             stopped_since: None,
             stopped: Duration::ZERO,
+            goes: 0,
             begun: Instant::now(),
         }))
     }
@@ -84,6 +85,8 @@ struct Slowed {
     stopped_since: Option<Instant>,
     /// How long all stops before it took.
     stopped: Duration,
+    /// How often it was let go.
+    goes: u64,
     begun: Instant,
 }
 
@@ -142,6 +145,7 @@ impl Fault for Slowed {
 
     fn drive(&mut self, id: u64, world: &mut World) -> Result<()> {
         if self.stopped_since.is_some() {
+            self.goes += 1;
             self.go(id, world)
         } else {
             self.stop(id, world)
@@ -154,11 +158,15 @@ impl Fault for Slowed {
 
     fn prove_healed(&mut self, world: &mut World) -> Result<Proof> {
         let mut proof = going(&self.nodes, &self.names, world);
+        let lasted = self.begun.elapsed();
+        // Stopped for good it would have been paused, and not slow.
+        proof.proved &= self.goes > 0 || lasted < (self.stop + self.go) * 2;
         proof.evidence = format!(
-            "{}; it was stopped for {} of {} ms",
+            "{}; it was stopped for {} of {} ms, and let go {} times",
             proof.evidence,
             self.stopped.as_millis(),
-            self.begun.elapsed().as_millis()
+            lasted.as_millis(),
+            self.goes
         );
         Ok(proof)
     }
