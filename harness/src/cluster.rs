@@ -129,11 +129,6 @@ impl Cluster {
         env.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Whether the target can tell what a loss of power would leave.
-    pub fn can_lose_unsynced(&self) -> bool {
-        self.lose_unsynced.is_some()
-    }
-
     /// Forgets what a node that is down had not synced, but for this share; says what is gone.
     pub fn lose_unsynced(&mut self, node: usize, keep: f64) -> Result<String> {
         let lose = self

@@ -1,17 +1,16 @@
 //! What this machine can do: each ability is tried, not guessed, and what is missing comes with the command that mends it.
 
-use crate::arena::{Arena, run_inside};
+use crate::arena::{Arena, ask};
 use crate::exit;
 use crate::network::{Choice, Disturbance, Disturbed, Network, Variant};
 use crate::summary::to_stdout;
 use crate::tools::tool;
 use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, getrlimit};
-use nix::unistd::{getuid, pipe};
+use nix::unistd::getuid;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,7 +32,7 @@ pub struct Finding {
 
 /// Tries everything and prints it. 255 when a basic run cannot work.
 pub fn print(json: bool) -> Result<i32> {
-    let findings = examine()?;
+    let findings = examine();
     let fit = findings.iter().all(|f| f.works || !f.needed);
     if json {
         let text = serde_json::to_string_pretty(&findings).context("cannot write JSON")?;
@@ -45,10 +44,10 @@ pub fn print(json: bool) -> Result<i32> {
 }
 
 /// Tries everything.
-pub fn examine() -> Result<Vec<Finding>> {
-    let mut findings = inside()?;
+pub fn examine() -> Vec<Finding> {
+    let mut findings = inside();
     findings.extend([fuse(), libfaketime(), file_limit()]);
-    Ok(findings)
+    findings
 }
 
 fn table(findings: &[Finding], fit: bool) -> String {
@@ -76,34 +75,17 @@ fn table(findings: &[Finding], fit: bool) -> String {
     out
 }
 
-/// What can only be tried inside the arena. The findings come out through a pipe.
-fn inside() -> Result<Vec<Finding>> {
-    let (reader, writer) = pipe().context("cannot make a pipe")?;
-    let writer = File::from(writer);
-    // What the arena complains about is caught, so that the table says it once.
-    let entered = run_inside(|| {
-        let text = serde_json::to_vec(&abilities()).unwrap_or_default();
-        let mut writer = &writer;
-        i32::from(writer.write_all(&text).is_err())
-    });
-    drop(writer);
-    let mut text = Vec::new();
-    File::from(reader)
-        .read_to_end(&mut text)
-        .context("cannot read what was found in the arena")?;
-    match serde_json::from_slice(&text) {
-        Ok(findings) => Ok(findings),
-        Err(_) => Ok(vec![Finding {
+/// What can only be tried inside the arena.
+fn inside() -> Vec<Finding> {
+    ask(abilities).unwrap_or_else(|error| {
+        vec![Finding {
             what: "namespaces".into(),
             works: false,
-            seen: match entered {
-                Err(error) => format!("{error:#}"),
-                Ok(_) => "the arena could not be entered; the reason stands above".into(),
-            },
+            seen: format!("{error:#}"),
             mend: namespaces_mend(),
             needed: true,
-        }]),
-    }
+        }]
+    })
 }
 
 fn abilities() -> Vec<Finding> {
@@ -150,6 +132,20 @@ fn abilities() -> Vec<Finding> {
     }
     if let Ok(arena) = &arena {
         findings.push(cutting(arena));
+        findings.push(
+            match Network::new(arena).and_then(|network| network.can_reset()) {
+                Ok(()) => works(
+                    "resetting sockets",
+                    "a connection was ended under its programs",
+                ),
+                Err(error) => missing(
+                    "resetting sockets",
+                    &format!("{error:#}"),
+                    "apt-get install iproute2, and a kernel with CONFIG_INET_DIAG_DESTROY",
+                    false,
+                ),
+            },
+        );
         findings.push(engine(
             arena,
             "netem",
@@ -237,7 +233,7 @@ fn fuse() -> Finding {
 
 /// Looks for the library, and asks `date` through it.
 fn libfaketime() -> Finding {
-    let Some(library) = crate::nemesis::faketime::library() else {
+    let Ok(library) = crate::nemesis::faketime::library() else {
         return missing(
             "libfaketime",
             "libfaketimeMT.so.1 is not there",

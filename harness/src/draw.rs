@@ -102,7 +102,7 @@ fn info(run: &Run, spec: &Spec) -> RunInfo {
             .chain(workload_options)
             .collect(),
         workload: Some(spec.workload.clone()),
-        nemesis: spec.nemesis.iter().cloned().chain(planned).collect(),
+        nemesis: spec.drawn().into_iter().cloned().chain(planned).collect(),
         nodes: Some(spec.nodes),
         seed: Some(spec.seed),
         date: name.as_deref().and_then(date),

@@ -57,6 +57,9 @@ pub fn print(what: What, as_json: bool) -> Result<()> {
             );
         }
     }
+    if what == What::Nemeses {
+        out += "\nInstead of a shape, nodes may be named (kill:n1+n2), or a datacenter of the spec (kill:east); datacenter is one of them, drawn.\n";
+    }
     to_stdout(&out)
 }
 

@@ -1,6 +1,7 @@
 //! One experiment, from the spec to the report: the whole story on one screen.
 
 use crate::drive::Failed;
+use crate::nemesis::Impossible;
 use crate::spec::Resolved;
 use crate::stderr::say;
 use crate::store::Run;
@@ -9,10 +10,16 @@ use anyhow::Result;
 use schism_checkers::verdict::{Outcome, Verdict};
 use std::path::Path;
 
-/// Records, checks and draws. The exit code is the verdict's: what fails after a verdict is said, and never masks it.
-pub fn run(spec: &Resolved, out: &Path, quiet: bool, json: bool) -> Result<i32> {
+/// Records, checks and draws; faults of the families that are left out do not come. The exit code is the verdict's: what fails after a verdict is said, and never masks it.
+pub fn run(
+    spec: &Resolved,
+    left_out: &[Impossible],
+    out: &Path,
+    quiet: bool,
+    json: bool,
+) -> Result<i32> {
     let run = Run::create(spec, out)?;
-    if let Err(error) = drive::record(spec, &run, quiet) {
+    if let Err(error) = drive::record(spec, left_out, &run, quiet) {
         if let Some(Failed::AtOnce(_)) = error.downcast_ref() {
             return Err(error);
         }

@@ -164,6 +164,35 @@ fn a_reset_answers_at_once_and_a_drop_never() {
     assert!(reset.len() > 3 * drop.len().max(1), "{reset:?} {drop:?}");
 }
 
+/// From outside: clients are told at once, again and again, and links carry every probe.
+#[test]
+fn connections_are_reset_and_links_stay_whole() {
+    let events = run(&spec(
+        "sockets:n1+n2+n3",
+        "of = \"clients\", every = \"100ms\"",
+    ));
+    let time = |at: &str| {
+        stage(&events, "sockets", at).unwrap()["time"]
+            .as_u64()
+            .unwrap()
+    };
+    let (from, to) = (time("inject"), time("heal"));
+    let lost = |e: &&Value| {
+        (from..to).contains(&e["time"].as_u64().unwrap()) && e["error"]["kind"].is_string()
+    };
+    let lost: Vec<&Value> = events.iter().filter(lost).collect();
+    assert!(lost.len() >= 3, "{lost:?}");
+    assert!(
+        lost.iter().all(|e| e["error"]["kind"] != "timeout"),
+        "{lost:?}"
+    );
+    assert!(evidence(&events, "sockets", "effect").contains("reset"));
+    let healed = evidence(&events, "sockets", "healed");
+    let rounds = healed.split(" rounds").next().unwrap();
+    let rounds: u32 = rounds.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(rounds >= 3, "{healed}");
+}
+
 #[test]
 fn a_flapping_link_is_cut_again_and_again() {
     let events = run(&spec("partition:n1/n2+n3", "flap = \"200ms\""));

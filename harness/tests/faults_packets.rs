@@ -232,30 +232,69 @@ fn several_disturbances_and_a_partition_overlap() {
     assert!(!last.contains("held by another fault"), "{last}");
 }
 
-#[test]
-fn an_engine_that_is_not_there_is_refused_before_the_nodes_start() {
-    let doctor = Command::new(SCHISM)
+/// An engine that this machine does not have, as the doctor says.
+fn missing_engine() -> Option<&'static str> {
+    let output = Command::new(SCHISM)
         .args(["doctor", "--json"])
         .output()
         .unwrap();
-    let findings: Vec<Value> = serde_json::from_slice(&doctor.stdout).unwrap();
+    let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     let works = |what: &str| {
         findings
             .iter()
             .any(|f| f["what"] == what && f["works"] == true)
     };
     assert!(works("disturbing packets"), "{findings:#?}");
-    if works("netem") {
+    [("netem", "netem"), ("NFQUEUE", "nfqueue")]
+        .into_iter()
+        .find_map(|(what, by)| (!works(what)).then_some(by))
+}
+
+#[test]
+fn what_the_machine_cannot_do_is_refused_or_skipped_aloud() {
+    let Some(by) = missing_engine() else {
+        eprintln!("skipped: this machine has every engine");
         return;
-    }
-    let out = tempfile::tempdir().unwrap();
-    let output = start(
-        out.path(),
-        &spec(&[("packets:one", "loss = \"10%\", by = \"netem\"")]),
-    )
-    .wait_with_output()
-    .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(255), "{said}");
-    assert!(said.contains("modprobe sch_netem"), "{said}");
+    };
+    let run = |more: &[&str]| {
+        let out = tempfile::tempdir().unwrap();
+        let by = format!("nemesis.packets.by={by}");
+        let output = Command::new(SCHISM)
+            .args([
+                "run",
+                "--quiet",
+                "--nodes",
+                "3",
+                "--nemesis",
+                "packets,kill",
+            ])
+            .args(["--set", &by, "--seed", "1", "--time-limit", "6s", "--out"])
+            .arg(out.path())
+            .args(more)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        let kept = fs::read_dir(out.path()).unwrap().count();
+        (output.status.code(), said, kept, events(out.path()))
+    };
+    let (code, said, kept, _) = run(&[]);
+    assert_eq!(code, Some(254), "{said}");
+    assert!(
+        said.contains("packets: ") && said.contains("--skip-unavailable"),
+        "{said}"
+    );
+    assert_eq!(kept, 0, "nothing was started");
+
+    let (code, said, _, events) = run(&["--skip-unavailable"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("skipped: ") && said.contains("of packets"),
+        "{said}"
+    );
+    let injected = |family: &str| {
+        events
+            .iter()
+            .any(|e| e["f"] == family && e["value"]["stage"] == "effect")
+    };
+    assert!(injected("kill") && !injected("packets"));
 }

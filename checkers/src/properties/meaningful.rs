@@ -101,6 +101,12 @@ pub(crate) fn judge(history: &Prepared<'_>, tally: &Tally) -> Judgement {
         judgement.demand(successes > 0, || "no operation succeeded".to_owned());
         return judgement;
     }
+    let mut skipped = history.nemesis.iter().filter(|e| e.f == "skipped");
+    if history.faults.is_empty() && skipped.any(|e| e.value["unavailable"] == true) {
+        judgement.demand(false, || {
+            "every planned fault was skipped, because the machine cannot do it".to_owned()
+        });
+    }
     let mut successes = |when: &str, n: u64| {
         judgement.demand(n >= SUCCESSES_MIN, || {
             format!("only {n} operations succeeded {when}; {SUCCESSES_MIN} are needed")

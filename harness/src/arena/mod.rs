@@ -9,9 +9,11 @@
 //!   n3 10.77.3.2 ---- 10.77.3.1 /
 //! ```
 
+mod ask;
 mod enter;
 mod netns;
 
+pub use ask::ask;
 pub use enter::{Ending, run_inside};
 pub use netns::NetNs;
 
@@ -25,6 +27,8 @@ use std::sync::Barrier;
 
 /// The most nodes that the address plan holds.
 pub const NODES_MAX: usize = 200;
+/// What bounds how long TCP waits until it sends again, in milliseconds; newer kernels have it.
+pub const BACKOFF_LIMIT: &str = "/proc/sys/net/ipv4/tcp_rto_max_ms";
 const CLIENTS_OCTET: u8 = 250;
 /// The name of the clients' host in cuts and reports.
 pub const CLIENTS: &str = "clients";
@@ -139,7 +143,7 @@ fn route(hosts: impl Iterator<Item = (u8, nix::unistd::Pid)>) -> Result<()> {
 /// The host's side, run inside its namespace.
 fn bring_up(octet: u8) -> Result<()> {
     // TCP's back-off would hide a heal for seconds: newer kernels can bound it.
-    let _ = std::fs::write("/proc/sys/net/ipv4/tcp_rto_max_ms", "1000");
+    let _ = std::fs::write(BACKOFF_LIMIT, "1000");
     ip_batch(&format!(
         "link set lo up\naddr add 10.77.{octet}.2/30 dev eth0\nlink set eth0 up\nroute add default via 10.77.{octet}.1\n"
     ))

@@ -138,6 +138,12 @@ fn of_verdict(cell: &Cell, verdict: &Verdict, history: Option<&History>) -> Judg
         let why = format!("{} not violated", missing.join(", "));
         (Outcome::NotFound, why)
     };
+    let open = matches!(outcome, Outcome::NotFound | Outcome::Inconclusive);
+    // What the machine cannot do is no proof of anything.
+    let (outcome, why) = match unavailable(verdict) {
+        Some(missing) if open => (Outcome::Skipped, missing),
+        _ => (outcome, why),
+    };
     Judgement {
         outcome,
         why,
@@ -179,6 +185,16 @@ fn must_pass(
             None => (Outcome::AsExpected, "every property holds".to_owned()),
         },
     }
+}
+
+/// What was left out of the run because the machine cannot do it.
+fn unavailable(verdict: &Verdict) -> Option<String> {
+    let skipped = verdict.stats["skipped"].as_array()?.iter();
+    let mut missing = skipped.filter(|s| s["unavailable"] == true);
+    let text = |s: &Value, field: &str| s[field].as_str().unwrap_or_default().to_owned();
+    missing
+        .next()
+        .map(|s| format!("{}: {}", text(s, "what"), text(s, "why")))
 }
 
 /// What is not decided: the run proves nothing, or one of these properties (of all that decide, where none is named) is unknown.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct CampaignArgs {
     #[command(subcommand)]
     command: Option<CampaignCommand>,
@@ -46,6 +47,9 @@ pub(super) struct CampaignArgs {
     /// Keep everything of runs that come out as expected, too, and not their reports alone
     #[arg(long)]
     keep: bool,
+    /// Leave faults out that this machine cannot do; a run that needs them is skipped, aloud
+    #[arg(long)]
+    skip_unavailable: bool,
     /// Where campaigns are kept
     #[arg(long, default_value = "results", value_name = "DIR")]
     out: PathBuf,
@@ -168,6 +172,7 @@ impl CampaignArgs {
         over(&mut campaign.seed, self.seed.as_ref());
         for cell in &mut campaign.cells {
             over(&mut cell.seeds, self.seeds.as_ref());
+            cell.spec.skip_unavailable |= self.skip_unavailable;
         }
         Ok(campaign)
     }

@@ -1,7 +1,7 @@
 //! `schism run`: a spec, from a file and flags.
 
 use super::{Failure, harness, usage};
-use crate::spec::{Binding, Spec};
+use crate::spec::{Binding, Spec, Stretch};
 use crate::{run, store};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -27,6 +27,17 @@ pub(super) struct RunArgs {
     /// Faults drawn from the seed: FAMILY or FAMILY:SHAPE (see `schism list nemeses`); `none` for none
     #[arg(long, value_delimiter = ',', value_name = "F")]
     nemesis: Option<Vec<String>>,
+    /// Stretches in which those faults come or not, such as 'quiet 5s,chaos 20s,quiet 5s'; together they are the time-limit
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "PHASE",
+        conflicts_with = "time_limit"
+    )]
+    phases: Vec<Stretch>,
+    /// A schedule in words, such as 'at 5s partition leader; at 12s heal'
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["nemesis", "phases"])]
+    script: Option<String>,
     /// How many nodes
     #[arg(long, value_name = "N")]
     nodes: Option<usize>,
@@ -51,6 +62,9 @@ pub(super) struct RunArgs {
     /// How long the target may take to recover after the last heal
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     recovery_limit: Option<Duration>,
+    /// Leave faults out that this machine cannot do, aloud, instead of refusing the run
+    #[arg(long)]
+    skip_unavailable: bool,
     /// From which everything random comes
     #[arg(long)]
     seed: Option<u64>,
@@ -78,7 +92,8 @@ impl RunArgs {
         usage(spec.schedule())?;
         usage(store::writable(&self.out))?;
         harness(self.parent.map_or(Ok(()), end_with))?;
-        harness(run::run(&spec, &self.out, self.quiet, self.json))
+        let left_out = usage(spec.impossible())?;
+        harness(run::run(&spec, &left_out, &self.out, self.quiet, self.json))
     }
 
     pub(super) fn spec(&self) -> Result<Spec> {
@@ -97,6 +112,7 @@ impl RunArgs {
         over(&mut spec.client_timeout, self.client_timeout.as_ref());
         over(&mut spec.recovery_limit, self.recovery_limit.as_ref());
         over(&mut spec.seed, self.seed.as_ref());
+        spec.skip_unavailable |= self.skip_unavailable;
         if let Some(binary) = &self.binary {
             spec.binary = Some(binary.clone());
         }
@@ -115,6 +131,19 @@ impl RunArgs {
         if let Some(nemesis) = &self.nemesis {
             spec.nemesis = nemesis.iter().filter(|n| *n != "none").cloned().collect();
             spec.faults.clear();
+            spec.nemesis_options.clear();
+        }
+        if !self.phases.is_empty() {
+            spec.phases.clone_from(&self.phases);
+        }
+        if self.time_limit.is_some() {
+            spec.phases.clear();
+        }
+        if let Some(script) = &self.script {
+            spec.script = Some(script.clone());
+            spec.faults.clear();
+            spec.nemesis.clear();
+            spec.phases.clear();
             spec.nemesis_options.clear();
         }
         for pair in &self.set {

@@ -12,7 +12,7 @@ pub use recorder::{Recorder, Writer};
 
 use crate::arena::{Arena, Ending, NetNs, run_inside};
 use crate::cluster::Cluster;
-use crate::nemesis::{Nemesis, Planned, World, plan};
+use crate::nemesis::{Impossible, Nemesis, Planned, World};
 use crate::network::Network;
 use crate::schedule::Schedule;
 use crate::spec::{Binding, Resolved};
@@ -43,11 +43,20 @@ const STOP_PATIENCE: Duration = Duration::from_millis(500);
 /// How long the final reads of one replica may take, together.
 const FINAL_READ_LIMIT: Duration = Duration::from_secs(10);
 
-/// Records the run into its folder: enters the arena, and comes back when it is gone.
-pub fn record(spec: &Resolved, run: &Run, quiet: bool) -> Result<()> {
+/// Records the run into its folder, without faults of the families that are left out: enters the arena, and comes back when it is gone.
+pub fn record(spec: &Resolved, left_out: &[Impossible], run: &Run, quiet: bool) -> Result<()> {
     let origin = Instant::now();
     let stored = spec.schedule()?;
-    let inside = || match inside(spec, stored.as_ref(), run, origin, quiet) {
+    let plan = spec.faults()?;
+    let plan = Plan {
+        faults: plan
+            .into_iter()
+            .filter(|fault| left_out.iter().all(|l| l.family != fault.family))
+            .collect(),
+        left_out,
+        operations: stored.as_ref(),
+    };
+    let inside = || match inside(spec, plan, run, origin, quiet) {
         Ok(()) => crate::exit::PASS,
         Err(error) => {
             say(&format!("schism: {error:#}"));
@@ -86,13 +95,17 @@ pub enum Failed {
     },
 }
 
-fn inside(
-    spec: &Resolved,
-    stored: Option<&Schedule>,
-    run: &Run,
-    origin: Instant,
-    quiet: bool,
-) -> Result<()> {
+/// What is to happen.
+struct Plan<'a> {
+    /// The faults that will come.
+    faults: Vec<Planned>,
+    /// Those that this machine cannot do.
+    left_out: &'a [Impossible],
+    /// The operations that are to be done again, instead of what the seed draws.
+    operations: Option<&'a Schedule>,
+}
+
+fn inside(spec: &Resolved, plan: Plan<'_>, run: &Run, origin: Instant, quiet: bool) -> Result<()> {
     let asked = Instant::now();
     let arena = Arena::build(spec.spec.nodes)?;
     let network = Network::new(&arena)?;
@@ -116,7 +129,7 @@ fn inside(
     let clients = client_runtime(&arena.clients.ns)?;
     let driver = Driver {
         spec,
-        stored,
+        plan,
         nodes: cluster.addresses.clone().into(),
         watcher: Watcher::new(spec.target, &cluster.addresses)?,
         recorder,
@@ -162,8 +175,7 @@ fn usage(recorder: &Recorder) {
 
 struct Driver<'a> {
     spec: &'a Resolved,
-    /// What is to be done again, instead of what the seed draws.
-    stored: Option<&'a Schedule>,
+    plan: Plan<'a>,
     nodes: Arc<[NodeAddress]>,
     watcher: Watcher,
     recorder: Arc<Recorder>,
@@ -178,13 +190,7 @@ impl Driver<'_> {
     ) -> Result<()> {
         let mut interrupts = Interrupts::listen()?;
         let spec = &self.spec.spec;
-        let schedule = match self.stored {
-            Some(stored) => stored.faults.clone(),
-            None => plan(spec)?,
-        };
-        for fault in &schedule {
-            self.recorder.planned(fault);
-        }
+        self.tell_plan();
         let mut progress = Progress::new(spec.time_limit, quiet);
         let mut nemesis = Nemesis::new(
             world,
@@ -193,15 +199,9 @@ impl Driver<'_> {
             spec.seed,
         );
 
-        nemesis.prepare(&schedule)?;
+        nemesis.prepare(&self.plan.faults)?;
         self.start_cluster(&mut nemesis).await?;
-        let load = self.load(
-            &mut nemesis,
-            &schedule,
-            clients,
-            &mut progress,
-            &mut interrupts,
-        );
+        let load = self.load(&mut nemesis, clients, &mut progress, &mut interrupts);
         let loaded = load.await;
         if let Ok(interrupted) = loaded {
             let closed = self.close(&mut nemesis, clients);
@@ -219,6 +219,21 @@ impl Driver<'_> {
         nemesis.look();
         nemesis.world.cluster.stop(STOP_PATIENCE)?;
         loaded.map(drop)
+    }
+
+    /// Writes down what is to come, and what is not.
+    fn tell_plan(&self) {
+        for fault in &self.plan.faults {
+            self.recorder.planned(fault);
+        }
+        for family in self.plan.left_out {
+            let what = match family.faults {
+                1 => format!("1 fault of {}", family.family),
+                n => format!("{n} faults of {}", family.family),
+            };
+            let value = json!({"what": what, "why": family.why, "unavailable": true});
+            self.recorder.nemesis("skipped", value);
+        }
     }
 
     /// After the load: recovery, then the final reads.
@@ -252,7 +267,6 @@ impl Driver<'_> {
     async fn load(
         &self,
         nemesis: &mut Nemesis,
-        schedule: &[Planned],
         clients: &tokio::runtime::Runtime,
         progress: &mut Progress,
         interrupts: &mut Interrupts,
@@ -261,6 +275,7 @@ impl Driver<'_> {
             let declared = json!({"availability": declared.to_json()});
             self.recorder.nemesis("declared", declared);
         }
+        let schedule = &self.plan.faults;
         self.phase("main");
         progress.begin();
         let begun = Instant::now();
@@ -342,7 +357,7 @@ impl Driver<'_> {
     /// What a client does, and when.
     fn operations(&self, worker: u64) -> (Box<dyn Generator>, Arrivals) {
         let spec = &self.spec.spec;
-        if let Some(stored) = self.stored {
+        if let Some(stored) = self.plan.operations {
             let operations = stored.of(worker).map(|o| o.invocation.clone());
             let times = stored.of(worker).map(|o| o.at);
             return (Box::new(Listed::new(operations)), Arrivals::listed(times));

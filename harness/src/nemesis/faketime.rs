@@ -1,7 +1,7 @@
 //! libfaketime: a node whose wall clock is what a file says. Its monotonic clock stays true, so that its timers go on.
 
 use crate::cluster::Cluster;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::fs;
 use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -40,7 +40,7 @@ impl Clock {
 }
 
 /// Where the library is.
-pub(crate) fn library() -> Option<PathBuf> {
+pub(crate) fn library() -> Result<PathBuf> {
     let folders = fs::read_dir("/usr/lib")
         .into_iter()
         .flatten()
@@ -50,13 +50,12 @@ pub(crate) fn library() -> Option<PathBuf> {
         .chain([PathBuf::from("/usr/lib"), PathBuf::from("/usr/local/lib")])
         .map(|folder| folder.join("faketime/libfaketimeMT.so.1"))
         .find(|path| path.is_file())
+        .context("libfaketimeMT.so.1 is not there: apt-get install libfaketime")
 }
 
 /// Gives every node a clock of its own, true as yet.
 pub(crate) fn prepare(cluster: &mut Cluster) -> Result<()> {
-    let Some(library) = library() else {
-        bail!("libfaketimeMT.so.1 is not there: apt-get install libfaketime");
-    };
+    let library = library()?;
     for node in 0..cluster.size() {
         let file = file(cluster.folder(node));
         write(&file, Clock::TRUE, Duration::ZERO)?;

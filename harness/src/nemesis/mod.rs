@@ -8,6 +8,7 @@ mod down;
 pub(crate) mod faketime;
 mod families;
 mod options;
+mod possible;
 mod run;
 mod schedule;
 mod select;
@@ -17,6 +18,7 @@ mod world;
 
 pub use families::families;
 pub use options::{FaultOption, FaultOptions};
+pub use possible::{Impossible, impossible};
 pub(crate) use run::NOT_INJECTED;
 pub use run::Nemesis;
 pub use schedule::{Planned, plan};
@@ -27,6 +29,7 @@ use crate::cluster::Cluster;
 use crate::network::{Cut, Network, Proof};
 use anyhow::{Context, Result, bail};
 use rand_chacha::ChaCha8Rng;
+use schism_targets::registry::Target;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -77,6 +80,11 @@ pub trait Family: Sync {
     }
     /// Whether it can read these options, all of which are there.
     fn understands(&self, _options: &FaultOptions) -> Result<()> {
+        Ok(())
+    }
+    /// Whether this machine can do the faults of its kind that are planned to this target; an error says what is missing, and what mends it.
+    /// Tried before anything of the run starts.
+    fn possible(&self, _planned: &[&Planned], _target: &dyn Target) -> Result<()> {
         Ok(())
     }
     /// What it needs before the nodes are started, for the faults of its kind that are planned: an environment, a mount. An error says what the machine lacks.

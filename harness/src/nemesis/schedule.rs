@@ -50,19 +50,20 @@ const STREAM: u64 = 1 << 40;
 pub fn plan(spec: &Spec) -> Result<Vec<Planned>> {
     let mut all = Vec::new();
     if spec.faults.is_empty() {
-        for (package, text) in spec.nemesis.iter().enumerate() {
-            let kind = Kind::parse(text, spec.fault_options(text), spec.nodes)?;
+        for (package, text) in spec.drawn().into_iter().enumerate() {
+            let kind = spec.kind(text, spec.fault_options(text))?;
             let mut rng = stream(spec.seed, STREAM + package as u64);
-            all.extend(
-                rhythm(spec, &mut rng)
-                    .into_iter()
-                    .map(|span| planned(&kind, spec, span, &mut rng)),
-            );
+            let of_all = package < spec.nemesis.len();
+            for chaos in chaos(spec, text, of_all) {
+                let spans = rhythm(chaos, spec.fault_interval, &mut rng);
+                let spans = spans.into_iter();
+                all.extend(spans.map(|span| planned(&kind, spec, span, &mut rng)));
+            }
         }
     } else {
         let mut rng = stream(spec.seed, STREAM);
         for fault in &spec.faults {
-            let kind = Kind::parse(&fault.fault, &fault.options, spec.nodes)?;
+            let kind = spec.kind(&fault.fault, &fault.options)?;
             let span = (fault.at, fault.at + fault.lasts);
             all.push(Planned {
                 when: fault.when.clone(),
@@ -87,12 +88,7 @@ pub(super) fn aim_stream(seed: u64, number: u64) -> ChaCha8Rng {
     stream(seed, (STREAM << 1).wrapping_add(number))
 }
 
-fn planned(
-    kind: &Kind,
-    spec: &Spec,
-    (at, until): (Duration, Duration),
-    rng: &mut ChaCha8Rng,
-) -> Planned {
+fn planned(kind: &Kind, spec: &Spec, (at, until): Span, rng: &mut ChaCha8Rng) -> Planned {
     let shape = kind.shape.clone().unwrap_or_else(|| {
         let possible: Vec<_> = kind
             .family
@@ -108,7 +104,7 @@ fn planned(
         id: 0,
         stream: 0,
         family: kind.family.name(),
-        shape,
+        shape: spec.drawn_shape(shape, rng),
         options: kind.options.clone(),
         drawn: kind.shape.is_none(),
         written: !spec.faults.is_empty(),
@@ -119,16 +115,33 @@ fn planned(
     }
 }
 
-/// Alternating spans of fault and quiet, each half to one and a half times the interval long.
-fn rhythm(spec: &Spec, rng: &mut ChaCha8Rng) -> Vec<(Duration, Duration)> {
-    let total = spec.time_limit;
-    let quiet = (total / 8)
-        .clamp(Duration::from_millis(500), Duration::from_secs(5))
-        .min(total / 4);
-    let interval = spec.fault_interval.min(total / 3);
-    let end = total.saturating_sub(quiet);
+/// A stretch of time since the clients began.
+type Span = (Duration, Duration);
+
+/// When these faults may be in force: in the phases that have them, else all the time but for a quiet stretch at both ends.
+fn chaos(spec: &Spec, fault: &str, of_all: bool) -> Vec<Span> {
+    if spec.phases.is_empty() {
+        let total = spec.time_limit;
+        let quiet = (total / 8)
+            .clamp(Duration::from_millis(500), Duration::from_secs(5))
+            .min(total / 4);
+        return vec![(quiet, total.saturating_sub(quiet))];
+    }
+    let mut end = Duration::ZERO;
+    let spans = spec.phases.iter().map(|phase| {
+        let begin = end;
+        end += phase.lasts;
+        (phase, (begin, end))
+    });
+    let own = spans.filter(|(phase, _)| phase.has(fault, of_all));
+    own.map(|(_, span)| span).collect()
+}
+
+/// Alternating spans of fault and quiet within one stretch, each half to one and a half times the interval long.
+fn rhythm((begin, end): Span, interval: Duration, rng: &mut ChaCha8Rng) -> Vec<Span> {
+    let interval = interval.min(end.saturating_sub(begin) * 4 / 9);
     let mut spans = Vec::new();
-    let mut at = quiet + interval.mul_f64(rng.random_range(0.0..0.5));
+    let mut at = begin + interval.mul_f64(rng.random_range(0.0..0.5));
     while at < end {
         let until = (at + interval.mul_f64(rng.random_range(0.5..1.5))).min(end);
         // A fault too short to be noticed by a time-out of the target is no fault.
@@ -181,6 +194,32 @@ mod tests {
                     "{plan:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn faults_come_in_their_phases_only() {
+        let at = |n: u64| Duration::from_secs(n);
+        for seed in 0..200 {
+            let phases = [
+                "quiet 5s",
+                "chaos 10s",
+                "quiet 5s",
+                "chaos 10s stop",
+                "quiet 5s",
+            ];
+            let spec = Spec {
+                phases: phases.iter().map(|p| p.parse().unwrap()).collect(),
+                ..spec(seed, &["kill"])
+            };
+            let spec = spec.resolve().unwrap().spec;
+            assert_eq!(spec.time_limit, at(35));
+            let plan = plan(&spec).unwrap();
+            let within = |family: &str, from: u64, to: u64| {
+                let mut own = plan.iter().filter(|p| p.family == family).peekable();
+                own.peek().is_some() && own.all(|p| p.at >= at(from) && p.until <= at(to))
+            };
+            assert!(within("kill", 5, 15) && within("stop", 20, 30), "{plan:?}");
         }
     }
 

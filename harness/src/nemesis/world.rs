@@ -50,8 +50,10 @@ impl World {
 
     /// Takes a fault's cut away; what another fault cuts stays cut.
     pub fn mend(&mut self, fault: u64) -> Result<()> {
-        self.cuts.remove(&fault);
-        self.apply_cuts()
+        let mended = self.cuts.remove(&fault);
+        self.apply_cuts()?;
+        let dropped = mended.filter(|(_, manner)| *manner == Manner::Drop);
+        dropped.map_or(Ok(()), |(cut, _)| self.network.end_backoff(&cut))
     }
 
     fn apply_cuts(&mut self) -> Result<()> {

@@ -9,17 +9,20 @@ mod disturbance;
 mod firewall;
 mod packets;
 mod probe;
+mod sockets;
 
 pub use disturbance::{Distribution, Disturbance, Disturbed};
 pub use firewall::{Firewall, Variant};
 pub use packets::Choice;
 
-use crate::arena::{Arena, Host};
-use anyhow::{Context, Result};
+use crate::arena::{Arena, BACKOFF_LIMIT, Host};
+use anyhow::{Context, Result, ensure};
 use packets::{Count, Engine, Load, Meter, Sample, judge};
 use probe::Prober;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A host by its place: the nodes from 0, the clients last.
@@ -114,6 +117,62 @@ impl Network {
         });
         // The trial has left the chain empty.
         self.apply()
+    }
+
+    /// Ends every established connection of a host to the others; both sides see it at once. Says how many.
+    pub fn reset_connections(&self, host: HostIndex, others: &[HostIndex]) -> Result<usize> {
+        sockets::reset(&self.hosts[host], &self.addresses(others))
+    }
+
+    /// How many established connections a host has to the others.
+    pub fn connections(&self, host: HostIndex, others: &[HostIndex]) -> Result<usize> {
+        sockets::established(&self.hosts[host], &self.addresses(others))
+    }
+
+    fn addresses(&self, hosts: &[HostIndex]) -> Vec<IpAddr> {
+        hosts.iter().map(|host| self.hosts[*host].ip).collect()
+    }
+
+    /// TCP waits longer and longer over a cut link, and so hides for seconds that it is whole again. Newer kernels bound that (the arena sets it);
+    /// elsewhere the connections over links that were cut, and are no longer, are ended.
+    pub fn end_backoff(&self, were_cut: &Cut) -> Result<()> {
+        if Path::new(BACKOFF_LIMIT).exists() {
+            return Ok(());
+        }
+        self.end_connections(were_cut)
+    }
+
+    fn end_connections(&self, links: &Cut) -> Result<()> {
+        for host in 0..self.hosts.len() {
+            let whole = links.difference(&self.cut);
+            let others: Vec<_> = whole
+                .filter(|(from, _)| *from == host)
+                .map(|(_, to)| *to)
+                .collect();
+            if !others.is_empty() {
+                self.reset_connections(host, &others)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries whether this kernel lets connections be ended: with one that is made for it, within a host.
+    pub fn can_reset(&self) -> Result<()> {
+        let host = self.hosts.first().context("a network has hosts")?;
+        let own = SocketAddr::new(host.ip, 0);
+        let _pair = host.ns.run(|| {
+            let listener = TcpListener::bind(own).context("cannot listen")?;
+            let address = listener.local_addr().context("no address")?;
+            let caller = TcpStream::connect(address).context("cannot connect")?;
+            let (called, _) = listener.accept().context("cannot accept")?;
+            Ok((caller, called))
+        })?;
+        let reset = sockets::reset(host, &[host.ip])?;
+        ensure!(
+            reset > 0 && sockets::established(host, &[host.ip])? == 0,
+            "connections cannot be reset here; it wants a kernel with CONFIG_INET_DIAG_DESTROY"
+        );
+        Ok(())
     }
 
     /// What disturbs packets here, once it has been made ready.

@@ -70,6 +70,7 @@ impl Whole {
             spec: Spec {
                 nemesis: Vec::new(),
                 nemesis_options: std::collections::BTreeMap::new(),
+                phases: Vec::new(),
                 schedule: None,
                 faults: Vec::new(),
                 ..recorded.spec.clone()

@@ -9,6 +9,7 @@ use crate::network::Proof;
 use anyhow::{Context, Result, bail};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use schism_targets::registry::Target;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ impl Family for Clocks {
             FaultOption {
                 name: "by",
                 default: "drawn",
-                help: "how far it jumps: a time with its sign such as +60s or -5m, or drawn: 4 ms to 4 min, ahead or behind",
+                help: "how far it jumps: a time with its sign such as +60s or -5m, or drawn: 128 ms to 4 min, ahead or behind",
             },
             FaultOption {
                 name: "rate",
@@ -57,6 +58,10 @@ impl Family for Clocks {
         strobe(options).map(drop)
     }
 
+    fn possible(&self, _: &[&Planned], _: &dyn Target) -> Result<()> {
+        faketime::library().map(drop)
+    }
+
     fn prepare(&self, _: &[&Planned], cluster: &mut Cluster) -> Result<()> {
         faketime::prepare(cluster)
     }
@@ -71,7 +76,7 @@ impl Family for Clocks {
         // Who does not run cannot say what its clock shows.
         let nodes = select::free_nodes(shape, view, rng)?;
         let drawn = |rng: &mut ChaCha8Rng| {
-            let far = f64::exp2(rng.random_range(2.0..18.0));
+            let far = f64::exp2(rng.random_range(7.0..18.0));
             if rng.random_bool(0.5) { far } else { -far }
         };
         Ok(Box::new(Wrong {
@@ -150,6 +155,17 @@ impl Wrong {
         nodes.try_for_each(|node| world.reset_clock(id, *node))
     }
 
+    /// How far a clock may be from what it is to be: never so far that a right one would pass for a wrong one.
+    fn slack_ms(&self, error_ms: f64, rate: f64) -> f64 {
+        let slack = SLACK_MS + error_ms + (rate - 1.0).abs() * SLACK_MS;
+        let far = self.clock.ahead_ms.abs();
+        if far > 0.0 {
+            slack.min(far / 2.0)
+        } else {
+            slack
+        }
+    }
+
     /// Reads every clock back, and holds it against what all faults together make of it.
     fn read_back(&self, world: &mut World, some: bool) -> Proof {
         let mut proved = true;
@@ -169,13 +185,14 @@ impl Wrong {
             };
             read += 1;
             let wish = world.clock(*node, reading.at);
-            let slack = SLACK_MS + reading.error_ms + (wish.rate - 1.0).abs() * SLACK_MS;
+            let slack = self.slack_ms(reading.error_ms, wish.rate);
             proved &= (reading.ahead_ms - wish.ahead_ms).abs() <= slack;
             let mut said = format!("{name}: {}", ahead(reading.ahead_ms));
             if (wish.rate - 1.0).abs() > 1e-9 {
                 match measured_rate(address, reading) {
                     Some((rate, error)) => {
-                        proved &= (rate - wish.rate).abs() <= error + 0.02 * wish.rate;
+                        let slack = (error + 0.02 * wish.rate).min((wish.rate - 1.0).abs() / 2.0);
+                        proved &= (rate - wish.rate).abs() <= slack;
                         said = format!("{said}, at {rate:.2} times the speed");
                     }
                     None => proved = false,
@@ -268,6 +285,26 @@ impl Fault for Wrong {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_right_clock_is_no_proof_of_a_small_jump() {
+        let wrong = |ahead_ms| Wrong {
+            nodes: vec![0],
+            names: vec!["n1".to_owned()],
+            clock: Clock {
+                ahead_ms,
+                rate: 1.0,
+            },
+            strobe: None,
+            right: false,
+        };
+        for ahead_ms in [1.0, -12.0, 30.0, 60_000.0] {
+            for error_ms in [0.1, 5.0, 500.0] {
+                let slack = wrong(ahead_ms).slack_ms(error_ms, 1.0);
+                assert!(slack < ahead_ms.abs(), "{ahead_ms} {error_ms}: {slack}");
+            }
+        }
+    }
 
     #[test]
     fn jumps_have_a_sign() {

@@ -7,6 +7,7 @@ mod partition;
 mod pause;
 mod power;
 mod slow;
+mod sockets;
 mod stop;
 
 use super::Family;
@@ -16,6 +17,7 @@ pub fn families() -> &'static [&'static dyn Family] {
     &[
         &partition::Partition,
         &packets::Packets,
+        &sockets::Sockets,
         &kill::Kill,
         &stop::Stop,
         &pause::Pause,

@@ -2,17 +2,18 @@
 //!
 //! Which nodes or links is the shape; what happens to their packets are the options, and with none of them chance mixes something.
 
-use crate::arena::CLIENTS;
+use crate::arena::{Arena, CLIENTS, ask};
 use crate::nemesis::options::{duration, share, text};
 use crate::nemesis::select::{self, AllHeld};
 use crate::nemesis::{
     Family, Fault, FaultOption, FaultOptions, Planned, Shape, View, World, named_nodes,
 };
 use crate::network::{Choice, Cut, Distribution, Disturbance, Network, Proof};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use schism_targets::registry::Target;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -134,21 +135,20 @@ impl Family for Packets {
         choice(options).map(drop)
     }
 
+    fn possible(&self, planned: &[&Planned], _: &dyn Target) -> Result<()> {
+        let by = engine(planned)?;
+        let tried = || -> Result<()> { Network::new(&Arena::build(1)?)?.prepare_packets(by, 1) };
+        let tried = ask(|| tried().map_err(|error| format!("{error:#}")))?;
+        tried.map_err(|why| anyhow!(why))
+    }
+
     fn prepare_network(
         &self,
         planned: &[&Planned],
         network: &mut Network,
         seed: u64,
     ) -> Result<()> {
-        let asked = planned.iter().map(|fault| choice(&fault.options));
-        let mut asked = asked.collect::<Result<Vec<Choice>>>()?;
-        asked.retain(|choice| *choice != Choice::Auto);
-        let by = asked.first().copied().unwrap_or(Choice::Auto);
-        ensure!(
-            asked.iter().all(|choice| *choice == by),
-            "one run disturbs packets by one engine: give all of its faults the same `by`"
-        );
-        network.prepare_packets(by, seed)
+        network.prepare_packets(engine(planned)?, seed)
     }
 
     fn aim(
@@ -253,6 +253,19 @@ fn with_clients(options: &FaultOptions) -> Result<bool> {
     }
 }
 
+/// The one engine of all of them.
+fn engine(planned: &[&Planned]) -> Result<Choice> {
+    let asked = planned.iter().map(|fault| choice(&fault.options));
+    let mut asked = asked.collect::<Result<Vec<Choice>>>()?;
+    asked.retain(|choice| *choice != Choice::Auto);
+    let by = asked.first().copied().unwrap_or(Choice::Auto);
+    ensure!(
+        asked.iter().all(|choice| *choice == by),
+        "one run disturbs packets by one engine: give all of its faults the same `by`"
+    );
+    Ok(by)
+}
+
 fn choice(options: &FaultOptions) -> Result<Choice> {
     match text(options, "by") {
         "auto" => Ok(Choice::Auto),
@@ -304,16 +317,16 @@ fn links(
     let n = view.names.len();
     let (who, nodes, links) = if SHAPES.iter().any(|s| s.name == shape) {
         let nodes = select::nodes(shape, view, rng)?;
-        let who = format!("of {}", select::list(&nodes, &view.names));
+        let who = select::list(&nodes, &view.names);
         (who, nodes.clone(), of_nodes(&nodes, n))
     } else {
         let (nodes, links) = named(shape, &view.names)?;
-        let word = if shape.contains(['>', '/']) {
-            "on"
+        let who = if shape.contains(['>', '/']) {
+            format!("on {shape}")
         } else {
-            "of"
+            select::list(&nodes, &view.names)
         };
-        (format!("{word} {shape}"), nodes, links)
+        (who, nodes, links)
     };
     // Links that are named with the clients are meant.
     let kept = clients || shape.contains(CLIENTS);

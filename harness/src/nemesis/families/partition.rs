@@ -84,7 +84,7 @@ impl Family for Partition {
     }
 
     fn summary(&self) -> &'static str {
-        "links cut at the router; n1+n2/n3 names a split (clients may be named too)"
+        "links cut at the router; n1+n2/n3 names a split (clients may be named too), n1 a node that is alone"
     }
 
     fn shapes(&self) -> &'static [Shape] {
@@ -177,11 +177,13 @@ fn draw(shape: &str, view: &View, rng: &mut ChaCha8Rng) -> Result<Partitioned> {
         "bridge" => bridge(view, rng),
         "ring" => ring(view, rng),
         "one-way" => one_way(view, rng),
-        named => split(
-            format!("split {named}"),
-            &named_split(named, &view.names)?,
-            n,
-        ),
+        named => {
+            let groups = named_split(named, &view.names)?;
+            match groups.as_slice() {
+                [nodes] => alone(nodes.clone(), view, ""),
+                groups => split(format!("split {named}"), groups, n),
+            }
+        }
     })
 }
 
@@ -298,7 +300,7 @@ fn one_way(view: &View, rng: &mut ChaCha8Rng) -> Partitioned {
     }
 }
 
-/// Reads `n1+n2/n3+clients`. A host that is not named keeps all its links.
+/// Reads `n1+n2/n3+clients`, or `n1+n2`, which are alone. A host that is not named keeps all its links.
 fn named_split(text: &str, names: &[String]) -> Result<Vec<Vec<usize>>> {
     let hosts: Vec<String> = names.iter().cloned().chain([CLIENTS.to_owned()]).collect();
     let groups = text
@@ -307,8 +309,13 @@ fn named_split(text: &str, names: &[String]) -> Result<Vec<Vec<usize>>> {
             anyhow::anyhow!("{group:?} is no list of hosts such as n1+n2; there are n1 to n{} and {CLIENTS}", names.len())
         }))
         .collect::<Result<Vec<_>>>()?;
-    if groups.len() < 2 {
-        bail!("a split names at least two sides, such as n1+n2/n3");
+    if let [side] = groups.as_slice() {
+        let all = side.len() == names.len();
+        if all || side.contains(&names.len()) {
+            bail!(
+                "a split names at least two sides, such as n1+n2/n3, or nodes that are alone, such as n1+n2"
+            );
+        }
     }
     let mut all: Vec<usize> = groups.iter().flatten().copied().collect();
     all.sort_unstable();
@@ -487,7 +494,7 @@ mod tests {
             Cut::from([(0, 1), (3, 1), (1, 0), (1, 3)])
         );
         let names = view(3).names;
-        for bad in ["n1", "n1/n1", "n1/n9", "/"] {
+        for bad in ["n1+n2+n3", "clients", "n1+clients", "n1/n1", "n1/n9", "/"] {
             assert!(named_split(bad, &names).is_err(), "{bad}");
         }
     }

@@ -2,7 +2,6 @@
 //!
 //! SIGKILL alone loses nothing that was written. So the target's own storage forgets what it had not synced before the node is started again.
 
-use crate::cluster::Cluster;
 use crate::nemesis::down::{Down, Way};
 use crate::nemesis::options::text;
 use crate::nemesis::select;
@@ -10,6 +9,7 @@ use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, Planned, Shape, V
 use anyhow::{Result, bail};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use schism_targets::registry::Target;
 
 /// The family.
 pub(super) struct Power;
@@ -78,8 +78,8 @@ impl Family for Power {
         kept(options).map(drop)
     }
 
-    fn prepare(&self, _: &[&Planned], cluster: &mut Cluster) -> Result<()> {
-        if !cluster.can_lose_unsynced() {
+    fn possible(&self, _: &[&Planned], target: &dyn Target) -> Result<()> {
+        if target.lose_unsynced().is_none() {
             bail!("this target's storage cannot tell what it had not synced");
         }
         Ok(())

@@ -2,7 +2,13 @@
 //!
 //! A run's folder holds it with every default filled in, the seed first, so that it can be run again as it was.
 
-use crate::nemesis::{self, Witness};
+mod datacenters;
+mod script;
+mod stretch;
+
+pub use stretch::Stretch;
+
+use crate::nemesis::{self, Impossible, Planned, Witness};
 use crate::schedule::Schedule;
 use anyhow::{Context, Result, bail};
 use schism_targets::registry::{Options, Target};
@@ -28,6 +34,9 @@ pub struct Spec {
     pub schedule: Option<PathBuf>,
     /// How many nodes it has.
     pub nodes: usize,
+    /// Nodes that stand together, by a name that a fault's shape may have: `east = ["n1", "n2"]`. The shape `datacenter` is one of them, drawn.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub datacenters: BTreeMap<String, Vec<String>>,
     /// What clients do: see `schism list workloads`.
     pub workload: String,
     /// Faults drawn from the seed: a family, or `family:shape`; see `schism list nemeses`.
@@ -35,6 +44,12 @@ pub struct Spec {
     /// Options of those families, by their names; numbers may stand without quotes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub nemesis_options: BTreeMap<String, Scalars>,
+    /// Stretches of the run in which those faults come or not: `quiet 5s`, `chaos 20s`, `chaos 20s partition kill`. Together they are the time-limit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<Stretch>,
+    /// A schedule in words, `at 5s partition leader; at 12s heal`: another way to write `faults`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub script: Option<String>,
     /// How long clients run.
     #[serde(with = "humantime_serde")]
     pub time_limit: Duration,
@@ -67,6 +82,9 @@ pub struct Spec {
     /// What the target must keep up under the faults; decides the verdict too, unless `properties` names others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub availability: Option<Availability>,
+    /// Whether faults that this machine cannot do are left out, aloud, instead of refused.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skip_unavailable: bool,
     /// A written schedule; when there is one, `nemesis` must be empty.
     pub faults: Vec<PlannedFault>,
 }
@@ -162,9 +180,12 @@ impl Default for Spec {
             binary: None,
             schedule: None,
             nodes: 5,
+            datacenters: BTreeMap::new(),
             workload: "register".into(),
             nemesis: Vec::new(),
             nemesis_options: BTreeMap::new(),
+            phases: Vec::new(),
+            script: None,
             time_limit: TIME_LIMIT,
             rate: 500.0,
             concurrency: 10,
@@ -177,6 +198,7 @@ impl Default for Spec {
             options: Options::new(),
             workload_options: Options::new(),
             availability: None,
+            skip_unavailable: false,
             faults: Vec::new(),
         }
     }
@@ -202,7 +224,8 @@ impl Spec {
 
     /// The command line that runs it again.
     pub fn command(&self) -> String {
-        if !self.faults.is_empty() || self.availability.is_some() || self.schedule.is_some() {
+        let files = !self.faults.is_empty() || self.schedule.is_some();
+        if files || self.availability.is_some() || !self.datacenters.is_empty() {
             // A written schedule has no flags, and neither has what is declared.
             return "schism run spec.toml".to_owned();
         }
@@ -225,7 +248,12 @@ impl Spec {
             }
             .join(","),
         );
-        flag("time-limit", time(self.time_limit));
+        if self.phases.is_empty() {
+            flag("time-limit", time(self.time_limit));
+        } else {
+            let phases: Vec<_> = self.phases.iter().map(ToString::to_string).collect();
+            flag("phases", format!("'{}'", phases.join(",")));
+        }
         flag("fault-interval", time(self.fault_interval));
         flag("rate", self.rate.to_string());
         flag("concurrency", self.concurrency.to_string());
@@ -255,6 +283,9 @@ impl Spec {
             flag("property", property.clone());
         }
         flag("seed", self.seed.to_string());
+        if self.skip_unavailable {
+            words.push("--skip-unavailable".to_owned());
+        }
         words.join(" ")
     }
 
@@ -273,6 +304,7 @@ impl Spec {
             schism_workloads::Workload::name,
         )?;
         self.nemesis.retain(|n| n != "none");
+        self.plan_in_words()?;
         self.check_numbers()?;
         self.options = target.resolve(&self.options, self.nodes)?;
         self.workload_options =
@@ -282,20 +314,22 @@ impl Spec {
                 p.name()
             })?;
         }
-        if !self.faults.is_empty() && !self.nemesis.is_empty() {
+        let drawn = !self.drawn().is_empty() || !self.phases.is_empty();
+        if drawn && !self.faults.is_empty() {
             bail!(
                 "give either `nemesis` (faults drawn from the seed) or `faults` (a written schedule), not both"
             );
         }
-        for fault in &self.nemesis {
-            nemesis::Kind::parse(fault, self.fault_options(fault), self.nodes)?;
+        self.check_datacenters()?;
+        for fault in self.drawn() {
+            self.kind(fault, self.fault_options(fault))?;
         }
         for fault in &self.faults {
-            nemesis::Kind::parse(&fault.fault, &fault.options, self.nodes)?;
+            self.kind(&fault.fault, &fault.options)?;
         }
         for family in self.nemesis_options.keys() {
             let of = |fault: &String| fault.split(':').next() == Some(family);
-            if !self.nemesis.iter().any(of) {
+            if !self.drawn().into_iter().any(of) {
                 bail!("nemesis-options has options of {family:?}, which is not in `nemesis`");
             }
         }
@@ -320,6 +354,36 @@ impl Spec {
             target,
             workload,
         })
+    }
+
+    /// What stands in words becomes what it means.
+    fn plan_in_words(&mut self) -> Result<()> {
+        if let Some(script) = self.script.take() {
+            if !self.faults.is_empty() {
+                bail!("give either `script` or `faults`, not both");
+            }
+            self.faults = script::read(&script)?;
+        }
+        if !self.phases.is_empty() {
+            self.time_limit = self.phases.iter().map(|p| p.lasts).sum();
+            let all = |p: &Stretch| p.chaos.is_some() && p.named().is_empty();
+            if self.nemesis.is_empty() && self.phases.iter().any(all) {
+                bail!("phases has chaos without faults: name them there, or in `nemesis`");
+            }
+        }
+        Ok(())
+    }
+
+    /// The faults that are drawn, each once: those of `nemesis`, then what phases name besides.
+    pub(crate) fn drawn(&self) -> Vec<&String> {
+        let named = self.phases.iter().flat_map(Stretch::named);
+        let mut all: Vec<&String> = self.nemesis.iter().collect();
+        for fault in named {
+            if !all.contains(&fault) {
+                all.push(fault);
+            }
+        }
+        all
     }
 
     /// The options that are given for the family of a fault that is drawn.
@@ -381,7 +445,7 @@ impl Spec {
             within("for", fault.lasts, Duration::from_millis(1))?;
         }
         let faults = self.time_limit.as_secs_f64() / self.fault_interval.as_secs_f64();
-        if faults * self.nemesis.len() as f64 > FAULTS_MAX {
+        if faults * self.drawn().len() as f64 > FAULTS_MAX {
             bail!(
                 "a time-limit of {:?} with a fault-interval of {:?} makes too many faults; raise fault-interval",
                 self.time_limit,
@@ -450,6 +514,27 @@ impl Resolved {
         let path = self.spec.schedule.as_deref();
         let read = |path| Schedule::read(path, self.spec.nodes, self.spec.concurrency);
         path.map(read).transpose()
+    }
+
+    /// The faults, as they are kept in a file, or else planned from the spec.
+    pub fn faults(&self) -> Result<Vec<Planned>> {
+        match self.schedule()? {
+            Some(kept) => Ok(kept.faults),
+            None => nemesis::plan(&self.spec),
+        }
+    }
+
+    /// The families of planned faults that this machine cannot do: an error, unless they are to be skipped. Only while the process has one thread.
+    pub fn impossible(&self) -> Result<Vec<Impossible>> {
+        let found = nemesis::impossible(&self.faults()?, self.target);
+        if !found.is_empty() && !self.spec.skip_unavailable {
+            let each: Vec<String> = found.iter().map(ToString::to_string).collect();
+            bail!(
+                "this machine cannot do what is planned: {} (--skip-unavailable leaves it out; `schism doctor` says what else is missing)",
+                each.join("; ")
+            );
+        }
+        Ok(found)
     }
 
     /// The properties that decide: those that were named, else the workload's claims under the target's options, and what is declared.
@@ -556,6 +641,16 @@ mod tests {
                 "for must be",
             ),
             ("[options]\nack = \"maybe\"", "majority"),
+            (
+                "phases = [\"quiet 5s\", \"chaos 5s\"]",
+                "chaos without faults",
+            ),
+            ("phases = [\"chaos 5s earthquake\"]", "partition"),
+            ("script = \"at 5s kill\"", "never healed"),
+            (
+                "script = \"at 5s kill for 1s\"\nnemesis = [\"kill\"]",
+                "not both",
+            ),
         ] {
             let Err(error) = Spec::parse(text).unwrap().resolve() else {
                 panic!("{text} was taken")
