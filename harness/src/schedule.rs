@@ -59,6 +59,8 @@ struct FaultLine {
     written: bool,
     #[serde(default)]
     stream: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recovers_within: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -92,6 +94,7 @@ pub fn fault_line(fault: &Planned) -> Result<String> {
         drawn: fault.drawn,
         written: fault.written,
         stream: fault.stream,
+        recovers_within: fault.recovers_within.map(nanoseconds),
     };
     serde_json::to_string(&line).context("cannot write a fault as JSON")
 }
@@ -181,6 +184,7 @@ fn planned(line: FaultLine, nodes: usize) -> Result<Planned> {
         written: line.written,
         at: Duration::from_nanos(line.at),
         until: Duration::from_nanos(line.until),
+        recovers_within: line.recovers_within.map(Duration::from_nanos),
         when: line.when,
         enough: line.enough,
     })

@@ -306,3 +306,36 @@ fn a_loss_of_power_takes_what_was_not_synced_and_nothing_else() {
         "{few} / {many}"
     );
 }
+
+/// What the target said of its recovery, by the fault's number.
+fn recoveries(events: &[Value]) -> Vec<&Value> {
+    let of = |e: &&Value| e["value"]["stage"] == "recovered";
+    events.iter().filter(of).map(|e| &e["value"]).collect()
+}
+
+#[test]
+fn a_recovery_is_timed_and_held_against_what_is_declared() {
+    let script = |words: &str| {
+        format!(
+            "seed = 1\nnodes = 3\nworkload = \"register\"\ntime-limit = \"30s\"\nend-after = \"1500ms\"\nscript = \"{words}\"\n"
+        )
+    };
+    let events = run(&script(
+        "at 700ms kill leader for 1500ms recovers within 25s; at 1s pause n1 for 400ms",
+    ));
+    let told = recoveries(&events);
+    // The pause ends while the kill is in force.
+    assert_eq!(told[0]["recovered"], Value::Null, "{told:?}");
+    assert_eq!(told[1]["recovered"], true, "{told:?}");
+    assert_eq!(told[1]["within_ms"], 25000.0, "{told:?}");
+
+    let out = tempfile::tempdir().unwrap();
+    let late = script("at 700ms kill leader for 1500ms recovers within 1ms");
+    let output = start(out.path(), &late).wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("was to recover from fault 1 (kill n"),
+        "{said}"
+    );
+}

@@ -5,8 +5,8 @@
 
 use crate::findings::{Advice, Findings, anomaly};
 use crate::verdict::PropertyResult;
-use crate::{Budget, Prepared, Property};
-use schism_history::{Op, Time};
+use crate::{Budget, Fault, Prepared, Property};
+use schism_history::{Event, Op, Time};
 
 /// The property.
 pub(super) struct Recovery;
@@ -41,6 +41,7 @@ impl Property for Recovery {
             return findings.result();
         }
         recovered(history, &mut findings);
+        within_windows(history, &mut findings);
         crashed(history, &mut findings, budget);
         findings.result()
     }
@@ -82,6 +83,74 @@ fn recovered(history: &Prepared<'_>, findings: &mut Findings) {
         );
         anomaly("not-recovered", refused_after(history), message, &ADVICE)
     });
+}
+
+const ADVICE_LATE: Advice = Advice {
+    cause: "Time-outs are longer than the window: for an election, for a connection that is tried again, for a follower that catches up.",
+    mend: "Look at when a leader was there again, and at when followers had caught up; shorten the time-out that took longest, or declare a longer window.",
+};
+
+/// What was declared for single faults: that the target is well again within a time after the heal.
+fn within_windows(history: &Prepared<'_>, findings: &mut Findings) {
+    let told = history
+        .nemesis
+        .iter()
+        .filter(|e| e.value["stage"] == "recovered");
+    let mut open = 0;
+    for event in told {
+        let value = &event.value;
+        let (Some(within), Some(fault)) = (value["within_ms"].as_f64(), of(history, event)) else {
+            continue;
+        };
+        let Some(recovered) = value["recovered"].as_bool() else {
+            // Another fault came, or was in force: nobody can say when it would have been.
+            open += 1;
+            continue;
+        };
+        findings.checked(1);
+        let after = value["after_ms"].as_f64().unwrap_or(f64::INFINITY);
+        if recovered && after <= within {
+            continue;
+        }
+        findings.violate(|| {
+            let seconds = |ms: f64| format!("{:.2} s", ms / 1e3);
+            let found = if recovered {
+                format!("it took {}", seconds(after))
+            } else {
+                let why = value["why"].as_str().unwrap_or("it did not say why");
+                format!("it had not by then: {why}")
+            };
+            let message = format!(
+                "The target was to recover from {} within {} of its heal; {found}.",
+                fault.phrase(),
+                seconds(within)
+            );
+            let from = fault.heal.unwrap_or(fault.inject);
+            anomaly(
+                "recovered-late",
+                refused_between(history, from, event.time),
+                message,
+                &ADVICE_LATE,
+            )
+            .with("fault", fault.id)
+        });
+    }
+    if open > 0 {
+        findings.detail("windows_not_judged", open);
+    }
+}
+
+fn of<'h>(history: &'h Prepared<'_>, event: &Event) -> Option<&'h Fault> {
+    let id = event.value["fault"].as_u64()?;
+    history.faults.iter().find(|f| f.id == id)
+}
+
+/// A few of the operations between two moments that did not succeed.
+fn refused_between(history: &Prepared<'_>, from: Time, to: Time) -> Vec<u64> {
+    const SHOWN: usize = 5;
+    let refused = |op: &&Op<'_>| op.start() >= from && op.start() <= to && !op.is_ok();
+    let refused = history.ops.iter().filter(refused);
+    refused.take(SHOWN).map(Op::index).collect()
 }
 
 /// Whether clients have tried since the target's word, and no operation has succeeded since the last heal.

@@ -79,6 +79,7 @@ mod tests {
                 fault: "kill:leader".into(),
                 when: Vec::new(),
                 until: Vec::new(),
+                recovers_within: None,
                 stream: None,
             }],
             ..Spec::default()

@@ -62,6 +62,9 @@ pub(super) struct RunArgs {
     /// How long the target may take to recover after the last heal
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     recovery_limit: Option<Duration>,
+    /// How long the target may take to recover after each heal: past that, `recovery` is violated
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    recovers_within: Option<Duration>,
     /// Leave faults out that this machine cannot do, aloud, instead of refusing the run
     #[arg(long)]
     skip_unavailable: bool,
@@ -112,6 +115,7 @@ impl RunArgs {
         over(&mut spec.client_timeout, self.client_timeout.as_ref());
         over(&mut spec.recovery_limit, self.recovery_limit.as_ref());
         over(&mut spec.seed, self.seed.as_ref());
+        spec.recovers_within = self.recovers_within.or(spec.recovers_within);
         spec.skip_unavailable |= self.skip_unavailable;
         if let Some(binary) = &self.binary {
             spec.binary = Some(binary.clone());

@@ -197,6 +197,7 @@ impl Driver<'_> {
             Arc::clone(&self.recorder),
             self.watcher.clone(),
             spec.seed,
+            spec.recovery_limit,
         );
 
         nemesis.prepare(&self.plan.faults)?;
@@ -378,6 +379,7 @@ impl Driver<'_> {
         let asked = Instant::now();
         let limit = self.spec.spec.recovery_limit;
         let word = self.watcher.recovered(limit).await;
+        nemesis.settle().await;
         nemesis.look();
         let after_ms = asked.elapsed().as_secs_f64() * 1e3;
         let value = match word {

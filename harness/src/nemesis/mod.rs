@@ -9,6 +9,7 @@ pub(crate) mod faketime;
 mod families;
 mod options;
 mod possible;
+mod recovery;
 mod run;
 mod schedule;
 mod select;

@@ -1,5 +1,6 @@
 //! Carries the schedule out: injects, proves, heals, proves again, and writes each of the four into the history.
 
+use super::recovery::Recovery;
 use super::schedule::aim_stream;
 use super::select::AllHeld;
 use super::{Fault, Planned, View, Watch, Witness, World, families};
@@ -20,6 +21,7 @@ pub struct Nemesis {
     watcher: Watcher,
     seed: u64,
     active: BTreeMap<u64, (Planned, Box<dyn Fault>)>,
+    recovery: Recovery,
     /// Faults that have come, or of which it is written that they have not.
     told: BTreeSet<u64>,
 }
@@ -29,6 +31,8 @@ pub(crate) const NOT_INJECTED: &str = "not injected";
 
 /// How long until a fault that could not be aimed is tried again.
 const AIM_AGAIN: Duration = Duration::from_millis(50);
+/// How long it is tried at least; a longer fault is tried as long as it was to last.
+const AIM_FOR: Duration = Duration::from_secs(1);
 /// How often it is looked whether a node has ended by itself.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -53,9 +57,16 @@ enum Step {
 type Steps = BTreeSet<(Duration, Step, usize)>;
 
 impl Nemesis {
-    /// Over a world without faults.
-    pub fn new(world: World, recorder: Arc<Recorder>, watcher: Watcher, seed: u64) -> Self {
+    /// Over a world without faults. After a heal the target may take so long to recover, where nothing else is declared.
+    pub fn new(
+        world: World,
+        recorder: Arc<Recorder>,
+        watcher: Watcher,
+        seed: u64,
+        recovery_limit: Duration,
+    ) -> Self {
         Self {
+            recovery: Recovery::new(Arc::clone(&recorder), watcher.clone(), recovery_limit),
             world,
             recorder,
             watcher,
@@ -138,7 +149,7 @@ impl Nemesis {
         let last_moment = if waited {
             fault.until + lasts
         } else {
-            fault.until
+            fault.until.max(fault.at + AIM_FOR)
         };
         match self.aim(fault).await {
             Ok((shape, aimed)) => {
@@ -146,7 +157,8 @@ impl Nemesis {
                 let until = if waited {
                     begun.elapsed() + lasts
                 } else {
-                    fault.until
+                    // On a busy machine an effect may take long to show; a fault has half of its time all the same.
+                    fault.until.max(begun.elapsed() + lasts / 2)
                 };
                 steps.insert((until, Step::Heal, i));
                 if let Some(every) = self.active.get(&fault.id).and_then(|(_, f)| f.every()) {
@@ -156,7 +168,7 @@ impl Nemesis {
                     steps.insert((begun.elapsed() + WATCH_EVERY, Step::Look, i));
                 }
             }
-            // Nobody leads now: later, as long as the fault was to last. Other faults come and go meanwhile.
+            // Nobody leads now: later. Other faults come and go meanwhile.
             Err(_) if begun.elapsed() + AIM_AGAIN < last_moment => {
                 steps.insert((begun.elapsed() + AIM_AGAIN, Step::Inject, i));
             }
@@ -278,6 +290,7 @@ impl Nemesis {
 
     fn inject(&mut self, planned: &Planned, shape: &str, mut fault: Box<dyn Fault>) -> Result<()> {
         self.look();
+        self.recovery.disturbed(planned.id);
         self.told.insert(planned.id);
         let mut value = fault.value(&self.world);
         value.insert("shape".into(), json!(shape));
@@ -343,8 +356,15 @@ impl Nemesis {
         fault.heal(id, &mut self.world)?;
         let proof = fault.prove_healed(&mut self.world)?;
         self.proof(&planned, "healed", requested, &proof);
+        let others: Vec<u64> = self.active.keys().copied().collect();
+        self.recovery.healed(&planned, requested, &others);
         self.tell();
         Ok(())
+    }
+
+    /// Waits until the target has recovered from the last fault, or has had its time for it.
+    pub async fn settle(&mut self) {
+        self.recovery.settle().await;
     }
 
     /// What was waited for, each with the operation that showed it, or null.

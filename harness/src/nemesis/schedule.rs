@@ -35,6 +35,9 @@ pub struct Planned {
     pub at: Duration,
     /// When it is healed.
     pub until: Duration,
+    /// How long the target may take to recover after its heal, where that is declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovers_within: Option<Duration>,
     /// What the fault before it must have shown when it comes, if it has not waited too long.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub when: Vec<Witness>,
@@ -67,6 +70,7 @@ pub fn plan(spec: &Spec) -> Result<Vec<Planned>> {
             let span = (fault.at, fault.at + fault.lasts);
             all.push(Planned {
                 when: fault.when.clone(),
+                recovers_within: fault.recovers_within.or(spec.recovers_within),
                 stream: fault.stream.unwrap_or(0),
                 enough: fault.until.clone(),
                 ..planned(&kind, spec, span, &mut rng)
@@ -110,6 +114,7 @@ fn planned(kind: &Kind, spec: &Spec, (at, until): Span, rng: &mut ChaCha8Rng) ->
         written: !spec.faults.is_empty(),
         at,
         until,
+        recovers_within: spec.recovers_within,
         when: Vec::new(),
         enough: Vec::new(),
     }

@@ -20,6 +20,7 @@ pub(super) struct Fault {
     pub(super) effect: Option<Stage>,
     pub(super) heal: Option<Time>,
     pub(super) healed: Option<Stage>,
+    pub(super) recovered: Option<Recovered>,
 }
 
 /// A stage at which the nemesis looked whether the fault is really there, or really gone.
@@ -29,6 +30,28 @@ pub(super) struct Stage {
     /// `None` when the event does not say.
     pub(super) proved: Option<bool>,
     pub(super) evidence: String,
+    /// How long it took since it was asked for, where the event says.
+    pub(super) after_ms: Option<f64>,
+}
+
+/// What the target said of its recovery from one fault.
+#[derive(Debug, Clone)]
+pub(super) struct Recovered {
+    pub(super) at: Time,
+    /// `None`: another fault kept anybody from telling.
+    pub(super) word: Option<bool>,
+    pub(super) after_ms: Option<f64>,
+    /// How long it was to take at most.
+    pub(super) within_ms: Option<f64>,
+    pub(super) why: String,
+}
+
+impl Recovered {
+    /// Whether it took longer than it was to, or never came.
+    pub(super) fn is_late(&self) -> bool {
+        let beyond = |within| self.after_ms.is_some_and(|after| after > within);
+        self.word == Some(false) || self.within_ms.is_some_and(beyond)
+    }
 }
 
 impl Fault {
@@ -161,6 +184,7 @@ impl<'h> Scene<'h> {
             "effect" => fault.effect = Some(looked(event)),
             "heal" => fault.heal = Some(event.time),
             "healed" => fault.healed = Some(looked(event)),
+            "recovered" => fault.recovered = Some(recovered(event)),
             _ => {}
         }
     }
@@ -224,6 +248,17 @@ fn injected(id: u64, event: &Event) -> Fault {
         effect: None,
         heal: None,
         healed: None,
+        recovered: None,
+    }
+}
+
+fn recovered(event: &Event) -> Recovered {
+    Recovered {
+        at: event.time,
+        word: event.value["recovered"].as_bool(),
+        after_ms: event.value["after_ms"].as_f64(),
+        within_ms: event.value["within_ms"].as_f64(),
+        why: text(&event.value, "why"),
     }
 }
 
@@ -252,6 +287,7 @@ fn looked(event: &Event) -> Stage {
         at: event.time,
         proved: event.value["proved"].as_bool(),
         evidence: text(&event.value, "evidence"),
+        after_ms: event.value["after_ms"].as_f64(),
     }
 }
 

@@ -199,7 +199,7 @@ fn every_section_is_there() {
         "recovered after 50.0 ms",
         "partition:leader; 1 of 1 took effect",
         "4 of 4 cut links dropped the probe",
-        "healed : 6 of 6 open links carried it",
+        ": 6 of 6 open links carried it",
         "Latency of every operation",
         "Latency quantiles over time",
         "Rate by outcome",

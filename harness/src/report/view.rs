@@ -3,7 +3,7 @@
 use super::anomaly::{self, AnomalyView};
 use super::headline::{self, Headline};
 use super::phases::{self, Row};
-use super::scene::{Fault, Scene, Stage};
+use super::scene::{Fault, Recovered, Scene, Stage};
 use super::{Input, ReportError, escape, fault_picture, plots, words};
 use askama::Template;
 use schism_checkers::verdict::{ANOMALIES_LISTED, Decision, PropertyResult, Verdict};
@@ -84,9 +84,16 @@ struct FaultRow {
     healed: String,
     proved: &'static str,
     class: &'static str,
+    /// How long it took until it was seen.
+    effect_after: String,
     evidence: String,
     unhealed: bool,
     heal_evidence: String,
+    /// How long heal and recovery took.
+    heal_after: String,
+    recovered: String,
+    late: bool,
+    recovery: String,
 }
 
 struct PlotView {
@@ -313,6 +320,7 @@ fn fault_row(scene: &Scene<'_>, fault: &Fault) -> FaultRow {
         None => ("? nobody looked", "unknown"),
     };
     let healed = fault.healed.as_ref();
+    let told = fault.recovered.as_ref();
     let evidence = |stage: Option<&Stage>| {
         stage
             .map(|s| escape::sentence(&s.evidence, 400))
@@ -332,9 +340,39 @@ fn fault_row(scene: &Scene<'_>, fault: &Fault) -> FaultRow {
         healed: healed.map_or(never.to_owned(), |s| time(Some(s.at))),
         proved,
         class,
+        effect_after: after(fault.effect.as_ref().and_then(|s| s.after_ms)),
         evidence: evidence(fault.effect.as_ref()),
+        heal_after: after(healed.and_then(|s| s.after_ms)),
+        recovered: time(told.filter(|r| r.word == Some(true)).map(|r| r.at)),
+        late: told.is_some_and(Recovered::is_late),
+        recovery: told.map(recovery_words).unwrap_or_default(),
         unhealed: fault.end().is_infinite() || healed.is_some_and(|s| s.proved == Some(false)),
         heal_evidence: evidence(healed),
+    }
+}
+
+/// `3.10 ms`.
+fn span(ms: f64) -> String {
+    schism_history::Time((ms * 1e6) as u64).to_string()
+}
+
+/// ` after 3.10 ms`.
+fn after(ms: Option<f64>) -> String {
+    ms.map(|ms| format!(" after {}", span(ms)))
+        .unwrap_or_default()
+}
+
+/// `recovered after 812 ms (10.00 s were declared)`.
+fn recovery_words(told: &Recovered) -> String {
+    let declared = told
+        .within_ms
+        .map(|ms| format!(" ({} were declared)", span(ms)))
+        .unwrap_or_default();
+    let after = after(told.after_ms);
+    match told.word {
+        Some(true) => format!("recovered{after}{declared}"),
+        Some(false) => format!("not recovered{after}{declared}: {}", told.why),
+        None => format!("recovery not told{declared}: {}", told.why),
     }
 }
 

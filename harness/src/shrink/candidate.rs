@@ -55,6 +55,7 @@ impl Whole {
                 options: fault.options.clone(),
                 when: fault.when.clone(),
                 until: fault.enough.clone(),
+                recovers_within: fault.recovers_within,
                 stream: Some(fault.stream),
             };
             Written {
@@ -253,6 +254,7 @@ mod tests {
                 options: crate::nemesis::FaultOptions::new(),
                 when,
                 until: Vec::new(),
+                recovers_within: None,
                 stream: Some(n),
             },
             came: ms(at + 700),

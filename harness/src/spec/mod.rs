@@ -68,6 +68,9 @@ pub struct Spec {
     /// How long the target may take to say that it has recovered, after the last heal.
     #[serde(with = "humantime_serde")]
     pub recovery_limit: Duration,
+    /// How long the target may take to recover after each heal, unless another fault comes or is in force; past that `recovery` is violated.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub recovers_within: Option<Duration>,
     /// Properties that decide the verdict; empty means those that the workload claims.
     pub properties: Vec<String>,
     /// How long clients go on after the last fault of a written schedule is healed, and at least until some operations have succeeded; without it, until `time-limit`.
@@ -155,6 +158,13 @@ pub struct PlannedFault {
     /// It is healed as soon as it has shown these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub until: Vec<Witness>,
+    /// How long the target may take to recover after its heal.
+    #[serde(
+        default,
+        with = "humantime_serde",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub recovers_within: Option<Duration>,
     /// The number of the stream from which it draws whom it hits; without it, its place in the schedule. So a fault draws the same when others
     /// are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -193,6 +203,7 @@ impl Default for Spec {
             client_timeout: Duration::from_secs(1),
             fault_interval: Duration::from_secs(5),
             recovery_limit: Duration::from_secs(15),
+            recovers_within: None,
             properties: Vec::new(),
             end_after: None,
             options: Options::new(),
@@ -268,6 +279,9 @@ impl Spec {
         );
         flag("client-timeout", time(self.client_timeout));
         flag("recovery-limit", time(self.recovery_limit));
+        if let Some(within) = self.recovers_within {
+            flag("recovers-within", time(within));
+        }
         for (key, value) in &self.options {
             flag("set", format!("{key}={value}"));
         }

@@ -11,10 +11,11 @@ struct Open {
     lasts: Option<Duration>,
     fault: String,
     options: Options,
+    recovers_within: Option<Duration>,
 }
 
 /// Reads statements, one a line or between semicolons:
-/// `at TIME FAULT [SHAPE] [KEY=VALUE]... [for TIME]` and `at TIME heal [FAMILY]`, which ends what is in force by then.
+/// `at TIME FAULT [SHAPE] [KEY=VALUE]... [for TIME] [recovers within TIME]` and `at TIME heal [FAMILY]`, which ends what is in force by then.
 pub(super) fn read(script: &str) -> Result<Vec<PlannedFault>> {
     let mut open: Vec<Open> = Vec::new();
     let statements = script.split([';', '\n']).map(str::trim);
@@ -46,10 +47,17 @@ fn one(statement: &str, open: &mut Vec<Open>) -> Result<()> {
         lasts: None,
         fault: what.to_owned(),
         options: Options::new(),
+        recovers_within: None,
     };
     while let Some(word) = words.next() {
         if word == "for" {
             fault.lasts = Some(time(words.next())?);
+        } else if word == "recovers" {
+            ensure!(
+                words.next() == Some("within"),
+                "it recovers within a time: recovers within 10s"
+            );
+            fault.recovers_within = Some(time(words.next())?);
         } else if let Some((key, value)) = word.split_once('=') {
             fault.options.insert(key.to_owned(), value.to_owned());
         } else if fault.fault.contains(':') {
@@ -96,6 +104,7 @@ fn closed(open: Open) -> Result<PlannedFault> {
         options: open.options,
         when: Vec::new(),
         until: Vec::new(),
+        recovers_within: open.recovers_within,
         stream: None,
     })
 }
@@ -112,7 +121,7 @@ mod tests {
     fn a_heal_ends_what_is_in_force() {
         let faults = read(
             "at 5s partition leader; at 6s kill:n2 for 1s
-             at 8s packets n1>n2 delay=50ms loss=10%
+             at 8s packets n1>n2 delay=50ms loss=10% recovers within 3s
              at 9s heal partition; at 12s heal",
         )
         .unwrap();
@@ -129,6 +138,7 @@ mod tests {
             ]
         );
         assert_eq!(faults[2].options["delay"], "50ms");
+        assert_eq!(faults[2].recovers_within, Some(seconds(3)));
     }
 
     #[test]
