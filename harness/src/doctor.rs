@@ -1,10 +1,10 @@
 //! What this machine can do: each ability is tried, not guessed, and what is missing comes with the command that mends it.
 
 use crate::arena::{Arena, run_inside};
-use crate::exit;
 use crate::network::{Choice, Disturbance, Disturbed, Network, Variant};
 use crate::summary::to_stdout;
 use crate::tools::tool;
+use crate::{capture, exit};
 use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{getuid, pipe};
@@ -150,6 +150,7 @@ fn abilities() -> Vec<Finding> {
     }
     if let Ok(arena) = &arena {
         findings.push(cutting(arena));
+        findings.push(captures(arena));
         findings.push(engine(
             arena,
             "netem",
@@ -194,6 +195,23 @@ fn cutting(arena: &Arena) -> Finding {
             &format!("{error:#}"),
             "apt-get install iptables",
             true,
+        ),
+    }
+}
+
+/// A datagram is heard on its way.
+fn captures(arena: &Arena) -> Finding {
+    let tried = arena.nodes.first().map_or(Ok(()), capture::works);
+    match tried {
+        Ok(()) => works(
+            "captures (--pcap)",
+            "a packet socket heard a datagram on a link",
+        ),
+        Err(error) => missing(
+            "captures (--pcap)",
+            &format!("{error:#}"),
+            "modprobe af_packet (as root on the host), or a kernel with CONFIG_PACKET",
+            false,
         ),
     }
 }

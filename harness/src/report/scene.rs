@@ -20,6 +20,8 @@ pub(super) struct Fault {
     pub(super) effect: Option<Stage>,
     pub(super) heal: Option<Time>,
     pub(super) healed: Option<Stage>,
+    /// What the rules of its links have stopped: from, to, how many packets.
+    pub(super) stopped: Vec<(String, String, u64)>,
 }
 
 /// A stage at which the nemesis looked whether the fault is really there, or really gone.
@@ -160,7 +162,10 @@ impl<'h> Scene<'h> {
         match stage {
             "effect" => fault.effect = Some(looked(event)),
             "heal" => fault.heal = Some(event.time),
-            "healed" => fault.healed = Some(looked(event)),
+            "healed" => {
+                fault.healed = Some(looked(event));
+                fault.stopped = stopped(&event.value);
+            }
             _ => {}
         }
     }
@@ -224,6 +229,7 @@ fn injected(id: u64, event: &Event) -> Fault {
         effect: None,
         heal: None,
         healed: None,
+        stopped: Vec::new(),
     }
 }
 
@@ -253,6 +259,17 @@ fn looked(event: &Event) -> Stage {
         proved: event.value["proved"].as_bool(),
         evidence: text(&event.value, "evidence"),
     }
+}
+
+/// `{"n1>n2": 12}` as from, to, figure.
+fn stopped(value: &Value) -> Vec<(String, String, u64)> {
+    let links = value["stopped"].as_object().into_iter().flatten();
+    let link = |(name, figure): (&String, &Value)| {
+        let (from, to) = name.split_once('>')?;
+        let short = |name: &str| escape::shorten(name, 40);
+        Some((short(from), short(to), figure.as_u64()?))
+    };
+    links.filter_map(link).collect()
 }
 
 /// Characters of a text from an event that are kept.

@@ -43,6 +43,7 @@ fn input<'a>(history: &'a History, verdict: &'a Verdict) -> Input<'a> {
         verdict,
         run: RunInfo::default(),
         logs: Vec::new(),
+        captures: None,
     }
 }
 
@@ -166,6 +167,7 @@ fn whole_page() -> (String, Page) {
         verdict: &verdict,
         run: run_info(),
         logs: vec![log("INFO elected in term 7\nINFO steps down\n")],
+        captures: None,
     })
     .unwrap();
     let read = Page::read(&page);

@@ -1,0 +1,263 @@
+//! The packets that each fault's links did not carry: what the rules have counted, and what the captures show of it.
+
+use super::messages::{self, Diagram};
+use super::scene::{Fault, Scene};
+use super::{escape, message_picture, words};
+use crate::capture::{Captures, Lost, Traffic};
+
+/// Faults that are told of.
+const FAULTS_MAX: usize = 40;
+/// Links of one fault.
+const LINKS_MAX: usize = 40;
+/// Packets of one fault that are listed.
+const PACKETS_MAX: usize = 20;
+/// Faults whose messages are drawn.
+const DRAWN_MAX: usize = 6;
+/// What is drawn before and after an injection, in ns: a lost packet is sent again after 200 ms.
+const BEFORE: f64 = 20e6;
+const AFTER: f64 = 230e6;
+/// What is drawn of the time until its effect was seen, in ns.
+const EFFECT_MAX: f64 = 1e9;
+
+/// What one fault's links did not carry.
+#[derive(Debug)]
+pub(super) struct DropsView {
+    /// Its anchor.
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) links: Vec<LinkRow>,
+    pub(super) links_left_out: usize,
+    /// Whether the rules have counted; a fault that disturbs links has none.
+    pub(super) counted: bool,
+    /// Whether there are captures.
+    pub(super) captured: bool,
+    pub(super) packets: Vec<PacketRow>,
+    /// How many there are in all.
+    pub(super) lost: String,
+    /// Command lines that show them all.
+    pub(super) commands: Vec<String>,
+    pub(super) picture: String,
+    pub(super) left_out: String,
+}
+
+/// One link.
+#[derive(Debug)]
+pub(super) struct LinkRow {
+    pub(super) name: String,
+    pub(super) stopped: String,
+    pub(super) lost: String,
+    /// When it did not carry: by the captures the first and the last packet, else the fault's own times.
+    pub(super) from: String,
+    pub(super) to: String,
+}
+
+/// One packet.
+#[derive(Debug)]
+pub(super) struct PacketRow {
+    pub(super) at: String,
+    pub(super) link: String,
+    pub(super) what: String,
+    pub(super) bytes: u32,
+}
+
+/// What each fault's links did not carry, of those faults of which anything is known.
+pub(super) fn views(scene: &Scene<'_>, captures: Option<&Captures>) -> Vec<DropsView> {
+    let captures = captures.filter(|c| c.kept);
+    let mut views = Vec::new();
+    for fault in &scene.faults {
+        let lost = captures.map_or_else(Vec::new, |c| lost_during(scene, c, fault));
+        let known = !fault.stopped.is_empty() || !lost.is_empty();
+        if known && views.len() < FAULTS_MAX {
+            let drawn = views.len() < DRAWN_MAX;
+            views.push(view(scene, captures, fault, &lost, drawn));
+        }
+    }
+    views
+}
+
+/// The packets that were lost on the fault's links while it was in force; on any link, where it does not say which are its own.
+fn lost_during<'c>(scene: &Scene<'_>, captures: &'c Captures, fault: &Fault) -> Vec<&'c Lost> {
+    if !["partition", "packets"].contains(&fault.family.as_str()) {
+        return Vec::new();
+    }
+    let (from, to) = (fault.inject.0 as f64, scene.finite(fault.end()));
+    let hosts = &captures.traffic.hosts;
+    let ours = |lost: &&Lost| {
+        let at = messages::since_begin(captures, lost.at);
+        let link = (hosts[lost.link.0].as_str(), hosts[lost.link.1].as_str());
+        let named = |(a, b, _): &(String, String, u64)| (a.as_str(), b.as_str()) == link;
+        from <= at && at <= to && (fault.stopped.is_empty() || fault.stopped.iter().any(named))
+    };
+    captures.traffic.lost.iter().filter(ours).collect()
+}
+
+fn view(
+    scene: &Scene<'_>,
+    captures: Option<&Captures>,
+    fault: &Fault,
+    lost: &[&Lost],
+    drawn: bool,
+) -> DropsView {
+    let id = format!("drops{}", fault.id);
+    let mut links = captures.map_or_else(Vec::new, |c| links(scene, c, fault, lost));
+    if captures.is_none() {
+        links = fault
+            .stopped
+            .iter()
+            .map(|s| counted(scene, fault, s))
+            .collect();
+    }
+    let links_left_out = links.len().saturating_sub(LINKS_MAX);
+    links.truncate(LINKS_MAX);
+    let at = fault.inject.0 as f64;
+    let there = fault
+        .effect
+        .as_ref()
+        .map_or(at, |s| s.at.0 as f64)
+        .min(at + EFFECT_MAX);
+    let diagram = captures
+        .filter(|_| drawn)
+        .map(|c| Diagram::of(scene, c, &[(at - BEFORE, there + AFTER)], &[]))
+        .unwrap_or_default();
+    DropsView {
+        name: fault.name(),
+        links,
+        links_left_out,
+        counted: !fault.stopped.is_empty(),
+        captured: captures.is_some(),
+        packets: captures.map_or_else(Vec::new, |c| {
+            lost.iter()
+                .take(PACKETS_MAX)
+                .map(|l| packet(scene, c, l))
+                .collect()
+        }),
+        lost: words::thousands(lost.len() as u64),
+        commands: captures.map_or_else(Vec::new, |c| commands(c, lost)),
+        picture: message_picture::draw(scene, &diagram, &format!("{id}m")),
+        left_out: left_out(&diagram),
+        id,
+    }
+}
+
+/// `17 heartbeats and their answers, 3 signs of TCP`.
+pub(super) fn left_out(diagram: &Diagram) -> String {
+    let told = diagram
+        .left_out
+        .iter()
+        .map(|(n, kind)| format!("{} {kind}", words::thousands(*n)));
+    told.collect::<Vec<_>>().join(", ")
+}
+
+fn time(scene: &Scene<'_>, ns: f64) -> String {
+    format!("{:.3}", ns.max(0.0) / scene.unit().1)
+}
+
+/// A link of which only the rule's count is known.
+fn counted(
+    scene: &Scene<'_>,
+    fault: &Fault,
+    (from, to, stopped): &(String, String, u64),
+) -> LinkRow {
+    LinkRow {
+        name: format!("{from} → {to}"),
+        stopped: words::thousands(*stopped),
+        lost: String::new(),
+        from: time(scene, fault.inject.0 as f64),
+        to: time(scene, scene.finite(fault.heal.unwrap_or(fault.end()))),
+    }
+}
+
+/// The fault's links, those that lost something and those whose rules have counted.
+fn links(scene: &Scene<'_>, captures: &Captures, fault: &Fault, lost: &[&Lost]) -> Vec<LinkRow> {
+    let hosts = &captures.traffic.hosts;
+    let mut names: Vec<(String, String, Option<u64>)> = fault
+        .stopped
+        .iter()
+        .map(|(a, b, n)| (a.clone(), b.clone(), Some(*n)))
+        .collect();
+    for lost in lost {
+        let (a, b) = (&hosts[lost.link.0], &hosts[lost.link.1]);
+        if !names.iter().any(|(x, y, _)| (x, y) == (a, b)) {
+            names.push((a.clone(), b.clone(), None));
+        }
+    }
+    let row = |(from, to, stopped): (String, String, Option<u64>)| {
+        let own = || {
+            lost.iter()
+                .filter(|l| (&hosts[l.link.0], &hosts[l.link.1]) == (&from, &to))
+        };
+        let at = |l: Option<&&Lost>, other: f64| {
+            time(
+                scene,
+                l.map_or(other, |l| messages::since_begin(captures, l.at)),
+            )
+        };
+        LinkRow {
+            stopped: stopped.map_or_else(|| "–".to_owned(), words::thousands),
+            lost: words::thousands(own().count() as u64),
+            from: at(own().next(), fault.inject.0 as f64),
+            to: at(
+                own().next_back(),
+                scene.finite(fault.heal.unwrap_or(fault.end())),
+            ),
+            name: format!(
+                "{} → {}",
+                escape::shorten(&from, 20),
+                escape::shorten(&to, 20)
+            ),
+        }
+    };
+    names.into_iter().map(row).collect()
+}
+
+fn packet(scene: &Scene<'_>, captures: &Captures, lost: &Lost) -> PacketRow {
+    let traffic = &captures.traffic;
+    let (_, ns) = scene.unit();
+    let at = messages::since_begin(captures, lost.at).max(0.0) / ns;
+    let message = lost.message.and_then(|place| traffic.messages.get(place));
+    let what = match message {
+        Some(message) if Traffic::is_datagram(message) => {
+            "datagram: a probe of the harness".to_owned()
+        }
+        Some(message) => {
+            let what = Traffic::words(message);
+            match message.glance.as_ref().map(|g| g.detail.as_str()) {
+                Some(detail) if !detail.is_empty() => format!("{what}: {detail}"),
+                _ => what,
+            }
+        }
+        None => lost.sign.to_owned(),
+    };
+    PacketRow {
+        at: format!("{at:.6}"),
+        link: format!(
+            "{} → {}",
+            traffic.hosts[lost.link.0], traffic.hosts[lost.link.1]
+        ),
+        what: escape::shorten(&what, 120),
+        bytes: lost.length,
+    }
+}
+
+/// What shows all packets of the link that lost the most, as its sender's capture has them.
+fn commands(captures: &Captures, lost: &[&Lost]) -> Vec<String> {
+    let (Some(first), Some(last)) = (lost.first(), lost.last()) else {
+        return Vec::new();
+    };
+    let of = |link: &(usize, usize)| lost.iter().filter(|l| l.link == *link).count();
+    let links = lost.iter().map(|l| l.link);
+    let Some((from, to)) = links.max_by_key(of) else {
+        return Vec::new();
+    };
+    let host = &captures.traffic.hosts[from];
+    let (a, b) = (captures.addresses[from], captures.addresses[to]);
+    let seconds = |l: &Lost| format!("{}.{:09}", l.at.as_secs(), l.at.subsec_nanos());
+    vec![
+        format!("tcpdump -nn -A -r nodes/{host}/capture.pcap 'src host {a} and dst host {b}'"),
+        format!(
+            "tshark -r nodes/{host}/capture.pcap -Y 'ip.src == {a} && ip.dst == {b} && frame.time_epoch >= {} && frame.time_epoch <= {}'",
+            seconds(first),
+            seconds(last)
+        ),
+    ]
+}
