@@ -112,7 +112,9 @@ fn peer(body: &str) -> Glance {
     let messages = batch["messages"].as_array().map_or(&[][..], Vec::as_slice);
     let told: Vec<(String, String, bool)> = messages.iter().filter_map(message).collect();
     let quiet = !told.is_empty() && told.iter().all(|(_, _, quiet)| *quiet);
-    let what = kinds(told.iter().map(|(what, ..)| what.as_str()));
+    // What is quiet is not told beside what is not.
+    let telling = told.iter().filter(|(.., still)| quiet || !still);
+    let what = kinds(telling.map(|(what, ..)| what.as_str()));
     let details: Vec<&str> = told.iter().map(|(_, detail, _)| detail.as_str()).collect();
     let details: Vec<&str> = details.into_iter().filter(|d| !d.is_empty()).collect();
     Glance {
@@ -123,7 +125,7 @@ fn peer(body: &str) -> Glance {
     }
 }
 
-/// What a batch is made of: `append term 3 ×2; vote granted term 3`.
+/// What a batch is made of: `2× append term 3; vote granted term 3`.
 fn kinds<'t>(told: impl Iterator<Item = &'t str>) -> String {
     let mut kinds: Vec<(&str, usize)> = Vec::new();
     for what in told {
@@ -134,7 +136,7 @@ fn kinds<'t>(told: impl Iterator<Item = &'t str>) -> String {
     }
     let words = kinds.iter().take(BATCH_TOLD).map(|(kind, n)| match n {
         1 => (*kind).to_owned(),
-        n => format!("{kind} ×{n}"),
+        n => format!("{n}× {kind}"),
     });
     let words: Vec<String> = words.collect();
     match kinds.len().saturating_sub(BATCH_TOLD) {
@@ -301,16 +303,17 @@ mod tests {
             pre: false,
             granted: true,
         };
-        let quiet = words("heartbeat term 3", "", Way::Heartbeat);
-        assert_eq!(told(&sent(vec![append(Vec::new())])), quiet);
+        let heartbeat = words("heartbeat term 3", "", Way::Heartbeat);
+        assert_eq!(told(&sent(vec![append(Vec::new())])), heartbeat);
         let two = words("append term 3", "add s0 17, add s0 18", Way::Peer);
         assert_eq!(told(&sent(vec![append(vec![add(17), add(18)])])), two);
         let answered = words("append answer term 3", "up to 5", Way::Heartbeat);
         assert_eq!(told(&sent(vec![answer])), answered);
         let votes = words("vote for me? term 4; vote granted term 4", "", Way::Peer);
         assert_eq!(told(&sent(vec![vote, granted])), votes);
-        let batch = vec![append(vec![add(17)]), append(vec![add(18)])];
-        let twice = words("append term 3 ×2", "add s0 17; add s0 18", Way::Peer);
+        let quiet = append(Vec::new());
+        let batch = vec![append(vec![add(17)]), quiet, append(vec![add(18)])];
+        let twice = words("2× append term 3", "add s0 17; add s0 18", Way::Peer);
         assert_eq!(told(&sent(batch)), twice);
     }
 

@@ -382,7 +382,8 @@ fn after(a: u32, b: u32) -> bool {
 pub(super) struct Capture<'a> {
     host: String,
     ip: Ipv4Addr,
-    frames: Vec<Frame<'a>>,
+    /// Its packets, by who sent them and whom they are for.
+    frames: BTreeMap<(Ipv4Addr, Ipv4Addr), Vec<Frame<'a>>>,
     /// What it covers; until the end of time where it has ended in order and nothing is known to lie behind it.
     from: Duration,
     to: Duration,
@@ -394,25 +395,32 @@ impl<'a> Capture<'a> {
     pub(super) fn new(window: &Window, frames: Vec<Frame<'a>>, parts: usize, whole: bool) -> Self {
         let last = frames.last().map_or(Duration::ZERO, |f| f.at);
         let first = frames.first().map_or(window.begun, |f| f.at);
-        let (from, to) = match parts {
-            0 => (Duration::MAX, Duration::ZERO),
+        let from = match parts {
+            0 => Duration::MAX,
             // As many as there can be: older packets may have given way.
-            super::PARTS => (first, last),
-            _ => (window.begun, last),
+            super::PARTS => first,
+            _ => window.begun,
         };
-        let to = match window.ended {
-            Some(ended) if parts > 0 && whole => ended,
-            _ => to,
-        };
+        let to = window.ended.filter(|_| whole).unwrap_or(last);
+        let mut by_ends: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for frame in frames {
+            let ends = (frame.from, frame.to);
+            by_ends.entry(ends).or_default().push(frame);
+        }
         Self {
             host: window.host.clone(),
             ip: window.ip,
-            frames,
+            frames: by_ends,
             from,
             to: to.saturating_sub(ON_ITS_WAY),
             gaps: window.gaps.clone(),
             begun: window.begun,
         }
+    }
+
+    /// Its packets from one host to another, in their order.
+    fn between(&self, from: Ipv4Addr, to: Ipv4Addr) -> &[Frame<'a>] {
+        self.frames.get(&(from, to)).map_or(&[][..], Vec::as_slice)
     }
 
     /// Whether everything that was sent to this host at this time must be in it.
@@ -464,11 +472,8 @@ impl Sent<'_> {
 
 /// Follows the packets of one direction, by the time of sending.
 fn follow<'a>(from: &Capture<'a>, to: &Capture<'a>) -> Vec<Followed<'a>> {
-    let ours = |f: &&Frame<'_>| f.from == from.ip && f.to == to.ip;
-    let mut sent: Vec<Sent<'_>> = from
-        .frames
-        .iter()
-        .filter(ours)
+    let came_in = from.between(from.ip, to.ip).iter();
+    let mut sent: Vec<Sent<'_>> = came_in
         .map(|frame| Sent {
             frame: *frame,
             arrived: None,
@@ -485,7 +490,7 @@ fn follow<'a>(from: &Capture<'a>, to: &Capture<'a>) -> Vec<Followed<'a>> {
         }
     }
     let mut foreign = Vec::new();
-    for frame in to.frames.iter().filter(ours) {
+    for frame in to.between(from.ip, to.ip) {
         let places = by_seen.get(&frame.seen).map_or(&[][..], Vec::as_slice);
         let in_time = |place: &&usize| sent[**place].frame.at <= frame.at + SLACK;
         let free = places

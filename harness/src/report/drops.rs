@@ -4,6 +4,7 @@ use super::messages::{self, Diagram};
 use super::scene::{Fault, Scene};
 use super::{escape, message_picture, words};
 use crate::capture::{Captures, Lost, Traffic};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Faults that are told of.
 const FAULTS_MAX: usize = 40;
@@ -82,11 +83,13 @@ fn lost_during<'c>(scene: &Scene<'_>, captures: &'c Captures, fault: &Fault) -> 
     }
     let (from, to) = (fault.inject.0 as f64, scene.finite(fault.end()));
     let hosts = &captures.traffic.hosts;
+    let place = |name: &str| hosts.iter().position(|h| h == name);
+    let own = |(a, b, _): &(String, String, u64)| Some((place(a)?, place(b)?));
+    let own: BTreeSet<(usize, usize)> = fault.stopped.iter().filter_map(own).collect();
     let ours = |lost: &&Lost| {
         let at = messages::since_begin(captures, lost.at);
-        let link = (hosts[lost.link.0].as_str(), hosts[lost.link.1].as_str());
-        let named = |(a, b, _): &(String, String, u64)| (a.as_str(), b.as_str()) == link;
-        from <= at && at <= to && (fault.stopped.is_empty() || fault.stopped.iter().any(named))
+        let on_its_link = fault.stopped.is_empty() || own.contains(&lost.link);
+        from <= at && at <= to && on_its_link
     };
     captures.traffic.lost.iter().filter(ours).collect()
 }
@@ -167,47 +170,34 @@ fn counted(
     }
 }
 
-/// The fault's links, those that lost something and those whose rules have counted.
+/// The fault's links: those whose rules have counted, and those that lost something.
 fn links(scene: &Scene<'_>, captures: &Captures, fault: &Fault, lost: &[&Lost]) -> Vec<LinkRow> {
     let hosts = &captures.traffic.hosts;
-    let mut names: Vec<(String, String, Option<u64>)> = fault
-        .stopped
-        .iter()
-        .map(|(a, b, n)| (a.clone(), b.clone(), Some(*n)))
-        .collect();
-    for lost in lost {
-        let (a, b) = (&hosts[lost.link.0], &hosts[lost.link.1]);
-        if !names.iter().any(|(x, y, _)| (x, y) == (a, b)) {
-            names.push((a.clone(), b.clone(), None));
-        }
+    let mut by_link: BTreeMap<(&str, &str), (Option<u64>, Vec<f64>)> = BTreeMap::new();
+    for (from, to, stopped) in &fault.stopped {
+        by_link.entry((from, to)).or_default().0 = Some(*stopped);
     }
-    let row = |(from, to, stopped): (String, String, Option<u64>)| {
-        let own = || {
-            lost.iter()
-                .filter(|l| (&hosts[l.link.0], &hosts[l.link.1]) == (&from, &to))
-        };
-        let at = |l: Option<&&Lost>, other: f64| {
-            time(
-                scene,
-                l.map_or(other, |l| messages::since_begin(captures, l.at)),
-            )
-        };
-        LinkRow {
-            stopped: stopped.map_or_else(|| "–".to_owned(), words::thousands),
-            lost: words::thousands(own().count() as u64),
-            from: at(own().next(), fault.inject.0 as f64),
-            to: at(
-                own().next_back(),
-                scene.finite(fault.heal.unwrap_or(fault.end())),
-            ),
-            name: format!(
-                "{} → {}",
-                escape::shorten(&from, 20),
-                escape::shorten(&to, 20)
-            ),
-        }
+    for lost in lost {
+        let link = (hosts[lost.link.0].as_str(), hosts[lost.link.1].as_str());
+        let at = messages::since_begin(captures, lost.at);
+        by_link.entry(link).or_default().1.push(at);
+    }
+    let end = scene.finite(fault.heal.unwrap_or(fault.end()));
+    let row = |((from, to), (stopped, lost)): ((&str, &str), (Option<u64>, Vec<f64>))| LinkRow {
+        name: format!(
+            "{} → {}",
+            escape::shorten(from, 20),
+            escape::shorten(to, 20)
+        ),
+        stopped: stopped.map_or_else(|| "–".to_owned(), words::thousands),
+        lost: words::thousands(lost.len() as u64),
+        from: time(
+            scene,
+            lost.first().copied().unwrap_or(fault.inject.0 as f64),
+        ),
+        to: time(scene, lost.last().copied().unwrap_or(end)),
     };
-    names.into_iter().map(row).collect()
+    by_link.into_iter().map(row).collect()
 }
 
 fn packet(scene: &Scene<'_>, captures: &Captures, lost: &Lost) -> PacketRow {
@@ -244,9 +234,11 @@ fn commands(captures: &Captures, lost: &[&Lost]) -> Vec<String> {
     let (Some(first), Some(last)) = (lost.first(), lost.last()) else {
         return Vec::new();
     };
-    let of = |link: &(usize, usize)| lost.iter().filter(|l| l.link == *link).count();
-    let links = lost.iter().map(|l| l.link);
-    let Some((from, to)) = links.max_by_key(of) else {
+    let mut by_link: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    for lost in lost {
+        *by_link.entry(lost.link).or_default() += 1;
+    }
+    let Some(((from, to), _)) = by_link.into_iter().max_by_key(|(_, n)| *n) else {
         return Vec::new();
     };
     let host = &captures.traffic.hosts[from];

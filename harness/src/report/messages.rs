@@ -8,11 +8,13 @@ use super::scene::Scene;
 use crate::capture::{Captures, Fate, Message, Traffic};
 use schism_history::{Op, Process};
 use schism_targets::glance::Way;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Arrows of one diagram.
 pub(super) const ARROWS_MAX: usize = 32;
+/// Hosts that are shown whether they take part or not.
+const HOSTS_ALL: usize = 8;
 /// Stretches of time in one diagram.
 const SPANS_MAX: usize = 3;
 /// What is shown before and after an operation, in ns: a lost packet is sent again after 200 ms.
@@ -103,7 +105,25 @@ impl Diagram {
         diagram.left_out = left_out.into_iter().map(|(kind, n)| (n, kind)).collect();
         diagram.arrows.sort_by(|a, b| a.at.total_cmp(&b.at));
         diagram.marks = marks(scene, spans);
+        diagram.leave_out_idle_hosts();
         diagram
+    }
+
+    /// Where there are many hosts, only those that an arrow begins or ends at have a place.
+    fn leave_out_idle_hosts(&mut self) {
+        if self.hosts.len() <= HOSTS_ALL {
+            return;
+        }
+        let busy: BTreeSet<usize> = self.arrows.iter().flat_map(|a| [a.from, a.to]).collect();
+        let places: BTreeMap<usize, usize> = busy
+            .iter()
+            .enumerate()
+            .map(|(new, old)| (*old, new))
+            .collect();
+        for arrow in &mut self.arrows {
+            (arrow.from, arrow.to) = (places[&arrow.from], places[&arrow.to]);
+        }
+        self.hosts = busy.iter().map(|old| self.hosts[*old].clone()).collect();
     }
 
     fn bound(&mut self, left_out: &mut BTreeMap<&'static str, u64>) {
