@@ -112,7 +112,7 @@ fn what_the_rules_have_stopped_is_what_the_captures_lost() {
 fn reported(folder: &Path, traffic: &Traffic) {
     let page = fs::read_to_string(folder.join("report.html")).unwrap();
     for said in [
-        "Packets that 1 partition stopped",
+        "Stopped by fault 1 partition",
         "href=\"#drops1\"",
         "class=\"msg lost\"",
         "tcpdump -nn -A -r nodes/n",

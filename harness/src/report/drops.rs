@@ -170,34 +170,43 @@ fn counted(
     }
 }
 
+/// What is known of one link.
+#[derive(Debug, Default)]
+struct OnLink {
+    /// What its rule has counted.
+    stopped: Option<u64>,
+    /// When packets were lost.
+    lost: Vec<f64>,
+}
+
 /// The fault's links: those whose rules have counted, and those that lost something.
 fn links(scene: &Scene<'_>, captures: &Captures, fault: &Fault, lost: &[&Lost]) -> Vec<LinkRow> {
     let hosts = &captures.traffic.hosts;
-    let mut by_link: BTreeMap<(&str, &str), (Option<u64>, Vec<f64>)> = BTreeMap::new();
+    let mut by_link: BTreeMap<(&str, &str), OnLink> = BTreeMap::new();
     for (from, to, stopped) in &fault.stopped {
-        by_link.entry((from, to)).or_default().0 = Some(*stopped);
+        by_link.entry((from, to)).or_default().stopped = Some(*stopped);
     }
     for lost in lost {
         let link = (hosts[lost.link.0].as_str(), hosts[lost.link.1].as_str());
         let at = messages::since_begin(captures, lost.at);
-        by_link.entry(link).or_default().1.push(at);
+        by_link.entry(link).or_default().lost.push(at);
     }
-    let end = scene.finite(fault.heal.unwrap_or(fault.end()));
-    let row = |((from, to), (stopped, lost)): ((&str, &str), (Option<u64>, Vec<f64>))| LinkRow {
+    let (begin, end) = (fault.inject, fault.heal.unwrap_or(fault.end()));
+    let (begin, end) = (begin.0 as f64, scene.finite(end));
+    let row = |((from, to), link): (&(&str, &str), &OnLink)| LinkRow {
         name: format!(
             "{} → {}",
             escape::shorten(from, 20),
             escape::shorten(to, 20)
         ),
-        stopped: stopped.map_or_else(|| "–".to_owned(), words::thousands),
-        lost: words::thousands(lost.len() as u64),
-        from: time(
-            scene,
-            lost.first().copied().unwrap_or(fault.inject.0 as f64),
-        ),
-        to: time(scene, lost.last().copied().unwrap_or(end)),
+        stopped: link
+            .stopped
+            .map_or_else(|| "–".to_owned(), words::thousands),
+        lost: words::thousands(link.lost.len() as u64),
+        from: time(scene, link.lost.first().copied().unwrap_or(begin)),
+        to: time(scene, link.lost.last().copied().unwrap_or(end)),
     };
-    by_link.into_iter().map(row).collect()
+    by_link.iter().map(row).collect()
 }
 
 fn packet(scene: &Scene<'_>, captures: &Captures, lost: &Lost) -> PacketRow {

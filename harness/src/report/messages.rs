@@ -89,16 +89,16 @@ impl Diagram {
         };
         let mut left_out: BTreeMap<&'static str, u64> = BTreeMap::new();
         for &(from, to) in spans {
-            let mut folded: Vec<Arrow> = Vec::new();
+            let mut folded = Folded::default();
             let mut asked = Asked::default();
             for message in within(captures, from, to) {
                 let own = asked.is_own(message, captures, ops);
                 match rank(message, own, traffic) {
-                    Ok(rank) => fold(&mut folded, arrow(message, captures, ops, rank)),
+                    Ok(rank) => folded.add(arrow(message, captures, ops, rank)),
                     Err(kind) => *left_out.entry(kind).or_default() += 1,
                 }
             }
-            diagram.arrows.extend(folded);
+            diagram.arrows.extend(folded.arrows);
             diagram.spans.push((from, to));
         }
         diagram.bound(&mut left_out);
@@ -308,22 +308,30 @@ fn kind(words: &str) -> &str {
     words.split(": ").next().unwrap_or(words)
 }
 
-/// Adds an arrow to those that there are, or to one of its kind.
-fn fold(arrows: &mut Vec<Arrow>, arrow: Arrow) {
-    let same = |a: &&mut Arrow| {
-        !a.own
-            && !arrow.own
-            && (a.from, a.to, a.fate) == (arrow.from, arrow.to, arrow.fate)
-            && kind(&a.words) == kind(&arrow.words)
-    };
-    match arrows.iter_mut().find(same) {
-        Some(of) => {
-            of.words = kind(&of.words).to_owned();
-            of.count += 1;
-            of.last = arrow.at;
-            of.took = None;
+/// Arrows of one stretch, by what they may be one of.
+#[derive(Debug, Default)]
+struct Folded {
+    arrows: Vec<Arrow>,
+    places: BTreeMap<(usize, usize, Fate, String), usize>,
+}
+
+impl Folded {
+    /// Adds an arrow to those that there are, or to one of its kind.
+    fn add(&mut self, arrow: Arrow) {
+        let next = self.arrows.len();
+        if !arrow.own {
+            let of = kind(&arrow.words).to_owned();
+            let key = (arrow.from, arrow.to, arrow.fate, of);
+            let place = *self.places.entry(key).or_insert(next);
+            if let Some(of) = self.arrows.get_mut(place) {
+                of.words.truncate(kind(&of.words).len());
+                of.count += 1;
+                of.last = arrow.at;
+                of.took = None;
+                return;
+            }
         }
-        None => arrows.push(arrow),
+        self.arrows.push(arrow);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The report as its readers meet it: through `html`, `plots` and `markdown`.
 
 mod limits;
+mod messages;
 mod outside;
 mod page;
 mod tape;

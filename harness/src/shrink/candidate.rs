@@ -1,7 +1,7 @@
 //! Smaller specs: what is tried. Pure; whether they still fail is found out elsewhere.
 
 use crate::replay::Recorded;
-use crate::spec::{PlannedFault, Spec};
+use crate::spec::{Pcap, PlannedFault, Spec};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -72,6 +72,8 @@ impl Whole {
                 nemesis_options: std::collections::BTreeMap::new(),
                 schedule: None,
                 faults: Vec::new(),
+                // Hundreds of runs, of which nobody reads the packets.
+                pcap: Pcap::Off,
                 ..recorded.spec.clone()
             },
             faults: all.collect(),
