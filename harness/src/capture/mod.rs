@@ -11,11 +11,13 @@ mod saved;
 mod take;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
-pub use fate::{Fate, Gap, Lost, Message, Traffic, Window};
+pub use fate::{Fate, Gap, Window};
 pub use read::{Frame, Seen, Transport};
 pub use saved::Captures;
 pub use take::{Taker, Tally, supported, works};
+pub use traffic::{Lost, Message, Traffic};
 
 /// Parts that are kept of one host's capture.
 pub const PARTS: usize = 3;

@@ -11,6 +11,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// The family.
@@ -413,14 +414,14 @@ impl Fault for Partitioned {
 
     fn prove_healed(&mut self, world: &mut World) -> Result<Proof> {
         let mut proof = world.network.prove(PROBE_LIMIT)?;
-        if self.flap.is_some() {
-            proof.evidence = format!("{}; it was cut {} times", proof.evidence, self.cuts);
-        }
         let stopped: u64 = self.stopped.values().sum();
-        proof.evidence = format!(
-            "{}; until then its rules stopped {stopped} packets",
-            proof.evidence
+        let _ = write!(
+            proof.evidence,
+            "; until then its rules stopped {stopped} packets"
         );
+        if self.flap.is_some() {
+            let _ = write!(proof.evidence, "; it was cut {} times", self.cuts);
+        }
         Ok(proof)
     }
 }
