@@ -58,6 +58,21 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Takes what the kernel says it has dropped so far: between the packet before, and this one.
+    fn note_gap(&mut self, dropped: Option<u32>, before: Duration, at: Duration) {
+        let dropped = u64::from(dropped.unwrap_or_default());
+        if dropped <= self.missed {
+            return;
+        }
+        self.missed = dropped;
+        let full = self.gaps.len() == GAPS_MAX;
+        match self.gaps.last_mut() {
+            // One that goes on, or one too many.
+            Some(last) if full || before <= last.1 => last.1 = at,
+            _ => self.gaps.push((before, at)),
+        }
+    }
+
     /// As it stands in a history; times in microseconds.
     pub fn to_json(&self) -> Value {
         let us = |at: &Duration| u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
@@ -176,28 +191,13 @@ impl Link {
             if taken.interface != self.interface {
                 continue;
             }
-            self.note_gap(&taken);
+            self.tally.note_gap(taken.dropped, self.last, taken.at);
             let head = &head[..taken.length.min(HEAD_BYTES)];
             self.file.write(taken.at, taken.length, head)?;
             self.tally.packets += 1;
             self.last = taken.at;
         }
         Ok(true)
-    }
-
-    fn note_gap(&mut self, taken: &Taken) {
-        let dropped = u64::from(taken.dropped.unwrap_or_default());
-        if dropped <= self.tally.missed {
-            return;
-        }
-        self.tally.missed = dropped;
-        let gaps = &mut self.tally.gaps;
-        let full = gaps.len() == GAPS_MAX;
-        match gaps.last_mut() {
-            // One that goes on, or one too many.
-            Some(last) if full || self.last <= last.1 => last.1 = taken.at,
-            _ => gaps.push((self.last, taken.at)),
-        }
     }
 
     fn finish(mut self) -> Result<Tally> {
@@ -296,4 +296,55 @@ pub fn works(host: &Host) -> Result<()> {
         std::thread::sleep(Duration::from_millis(1));
     }
     bail!("a datagram passed unheard")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally() -> Tally {
+        Tally {
+            host: "n1".to_owned(),
+            packets: 0,
+            missed: 0,
+            gaps: Vec::new(),
+            parts: 1,
+        }
+    }
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn where_packets_were_missed_is_kept() {
+        let mut tally = tally();
+        for (dropped, before, at) in [
+            (None, 0, 1),
+            (Some(3), 1, 5),
+            // The same count again: nothing new was dropped.
+            (Some(3), 5, 6),
+            (Some(4), 9, 12),
+            // It goes on where the last one ended.
+            (Some(9), 12, 20),
+        ] {
+            tally.note_gap(dropped, ms(before), ms(at));
+        }
+        assert_eq!(tally.missed, 9);
+        assert_eq!(tally.gaps, [(ms(1), ms(5)), (ms(9), ms(20))]);
+    }
+
+    #[test]
+    fn the_last_of_many_gaps_holds_the_rest() {
+        let mut tally = tally();
+        for i in 0..5000 {
+            tally.note_gap(
+                Some(i + 1),
+                ms(u64::from(i) * 10),
+                ms(u64::from(i) * 10 + 1),
+            );
+        }
+        assert_eq!(tally.gaps.len(), GAPS_MAX);
+        assert_eq!(tally.gaps.last().map(|gap| gap.1), Some(ms(49_991)));
+    }
 }
