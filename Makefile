@@ -8,7 +8,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 TIME ?= 900
 # What a run needs, and what the tests need besides.
 RUN_PACKAGES := gcc libc6-dev iproute2 iptables
-TEST_PACKAGES := git libfaketime python3-yaml
+TEST_PACKAGES := git libfaketime python3-yaml tcpdump
 
 .PHONY: help run test lint bench fuzz oracle nightly clean build packages test-packages toolchain
 

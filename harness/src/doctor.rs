@@ -1,10 +1,10 @@
 //! What this machine can do: each ability is tried, not guessed, and what is missing comes with the command that mends it.
 
 use crate::arena::{Arena, ask};
-use crate::exit;
 use crate::network::{Choice, Disturbance, Disturbed, Network, Variant};
 use crate::summary::to_stdout;
 use crate::tools::tool;
+use crate::{capture, exit};
 use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::getuid;
@@ -146,6 +146,7 @@ fn abilities() -> Vec<Finding> {
                 ),
             },
         );
+        findings.push(captures(arena));
         findings.push(engine(
             arena,
             "netem",
@@ -190,6 +191,23 @@ fn cutting(arena: &Arena) -> Finding {
             &format!("{error:#}"),
             "apt-get install iptables",
             true,
+        ),
+    }
+}
+
+/// A datagram is heard on its way.
+fn captures(arena: &Arena) -> Finding {
+    let tried = arena.nodes.first().map_or(Ok(()), capture::works);
+    match tried {
+        Ok(()) => works(
+            "captures (--pcap)",
+            "a packet socket heard a datagram on a link",
+        ),
+        Err(error) => missing(
+            "captures (--pcap)",
+            &format!("{error:#}"),
+            "modprobe af_packet (as root on the host), or a kernel with CONFIG_PACKET",
+            false,
         ),
     }
 }

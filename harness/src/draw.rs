@@ -1,5 +1,6 @@
 //! From a run's folder to its report: collects what the report needs, and writes it. Reads only what is on disk.
 
+use crate::capture::Captures;
 use crate::report::{self, Input, NodeLog, RunInfo};
 use crate::spec::Spec;
 use crate::store::Run;
@@ -46,6 +47,7 @@ pub fn of_history(history: &History, verdict: &Verdict, format: Format) -> Resul
             verdict,
             run: RunInfo::default(),
             logs: Vec::new(),
+            captures: None,
         },
         format,
     )
@@ -80,6 +82,7 @@ fn of_folder<'a>(run: &Run, history: &'a History, verdict: &'a Verdict) -> Input
         verdict,
         run: info,
         logs,
+        captures: Captures::read(&run.nodes_folder(), history),
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod arena;
 pub mod bisect;
 pub mod campaign;
+pub mod capture;
 pub mod check;
 pub mod cli;
 pub mod cluster;

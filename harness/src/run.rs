@@ -2,7 +2,7 @@
 
 use crate::drive::Failed;
 use crate::nemesis::Impossible;
-use crate::spec::Resolved;
+use crate::spec::{Pcap, Resolved};
 use crate::stderr::say;
 use crate::store::Run;
 use crate::{check, draw, drive, summary};
@@ -23,28 +23,28 @@ pub fn run(
         if let Some(Failed::AtOnce(_)) = error.downcast_ref() {
             return Err(error);
         }
-        return violated_all_the_same(&run, json).ok_or(error);
+        return violated_all_the_same(spec.spec.pcap, &run, json).ok_or(error);
     }
     let verdict = check::run(&run)?;
-    finish(&run, &verdict, json);
+    finish(spec.spec.pcap, &run, &verdict, json);
     Ok(check::exit_code(&verdict))
 }
 
 /// What was recorded before the harness failed may already be a violation: then that is what is said.
-fn violated_all_the_same(run: &Run, json: bool) -> Option<i32> {
+fn violated_all_the_same(pcap: Pcap, run: &Run, json: bool) -> Option<i32> {
     let verdict = check::run(run)
         .ok()
         .filter(|v| v.verdict == Outcome::Violation)?;
     say(
         "schism: the run was not carried out to its end; what was recorded is a violation all the same",
     );
-    finish(run, &verdict, json);
+    finish(pcap, run, &verdict, json);
     Some(check::exit_code(&verdict))
 }
 
-fn finish(run: &Run, verdict: &Verdict, json: bool) {
+fn finish(pcap: Pcap, run: &Run, verdict: &Verdict, json: bool) {
     let tidied = match verdict.verdict {
-        Outcome::Pass => run.drop_node_data(),
+        Outcome::Pass => run.drop_node_data(pcap),
         Outcome::Violation | Outcome::Inconclusive => Ok(()),
     };
     let results = [

@@ -1,6 +1,7 @@
 //! A run's folder: where everything about a run is, and the only thing that `check` and `report` read.
 
-use crate::spec::{Resolved, Spec};
+use crate::capture;
+use crate::spec::{Pcap, Resolved, Spec};
 use anyhow::{Context, Result, bail};
 use schism_checkers::verdict::Verdict;
 use schism_history::{Event, EventKind, History, Process, Time, jsonl};
@@ -136,9 +137,12 @@ impl Run {
             })
     }
 
-    /// The nodes' data is kept on a violation only; their logs always.
-    pub fn drop_node_data(&self) -> Result<()> {
+    /// The nodes' data is kept on a violation only, and so are captures unless they are wanted always; logs are kept always.
+    pub fn drop_node_data(&self, pcap: Pcap) -> Result<()> {
         for node in read_folder(&self.nodes_folder()) {
+            if pcap != Pcap::Always {
+                drop_captures(&node)?;
+            }
             match fs::remove_dir_all(node.join("data")) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("cannot remove {}", node.display()));
@@ -195,6 +199,20 @@ impl Run {
         }
         tails
     }
+}
+
+/// A host of which nothing but its capture was kept has no folder without it.
+fn drop_captures(node: &Path) -> Result<()> {
+    for path in (0..capture::PARTS).map(|age| node.join(capture::part(age))) {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    let _ = fs::remove_dir(node);
+    Ok(())
 }
 
 /// Whether runs can be kept under `out`: tried before anything starts, so that nothing is lost later.

@@ -7,6 +7,7 @@
 
 pub mod catalog;
 pub mod client;
+pub mod glance;
 pub mod registry;
 pub mod replicas;
 pub mod server;

@@ -1,8 +1,8 @@
 //! `schism run`: a spec, from a file and flags.
 
 use super::{Failure, harness, usage};
-use crate::spec::{Binding, Spec, Stretch};
-use crate::{run, store};
+use crate::spec::{Binding, Pcap, Spec, Stretch};
+use crate::{capture, run, store};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -74,6 +74,10 @@ pub(super) struct RunArgs {
     /// A property that decides the verdict, instead of the workload's claims
     #[arg(long = "property", value_name = "P")]
     properties: Vec<String>,
+    /// Capture the packets between the hosts, of each host at most 3 parts of 10 MB, into nodes/HOST/capture.pcap; kept as the nodes' data is, not of a run that
+    /// passes, unless WHEN is `always`
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "failed")]
+    pcap: Option<Pcap>,
     /// Where runs are kept
     #[arg(long, default_value = "results", value_name = "DIR")]
     out: PathBuf,
@@ -93,6 +97,9 @@ impl RunArgs {
     pub(super) fn carry_out(&self) -> Result<i32, Failure> {
         let spec = usage(self.spec().and_then(Spec::resolve))?;
         usage(spec.schedule())?;
+        if spec.spec.pcap != Pcap::Off {
+            usage(capture::supported())?;
+        }
         usage(store::writable(&self.out))?;
         harness(self.parent.map_or(Ok(()), end_with))?;
         let left_out = usage(spec.impossible())?;
@@ -117,6 +124,7 @@ impl RunArgs {
         over(&mut spec.seed, self.seed.as_ref());
         spec.recovers_within = self.recovers_within.or(spec.recovers_within);
         spec.skip_unavailable |= self.skip_unavailable;
+        over(&mut spec.pcap, self.pcap.as_ref());
         if let Some(binary) = &self.binary {
             spec.binary = Some(binary.clone());
         }

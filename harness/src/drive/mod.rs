@@ -11,11 +11,12 @@ pub use clients::{Connection, TargetConnection, Worker};
 pub use recorder::{Recorder, Writer};
 
 use crate::arena::{Arena, Ending, NetNs, run_inside};
+use crate::capture::{self, Taker, Tally};
 use crate::cluster::Cluster;
 use crate::nemesis::{Impossible, Nemesis, Planned, World};
 use crate::network::Network;
 use crate::schedule::Schedule;
-use crate::spec::{Binding, Resolved};
+use crate::spec::{Binding, Pcap, Resolved};
 use crate::status::Watcher;
 use crate::stderr::say;
 use crate::store::Run;
@@ -127,6 +128,7 @@ fn inside(spec: &Resolved, plan: Plan<'_>, run: &Run, origin: Instant, quiet: bo
         &run.nodes_folder(),
     )?;
     let clients = client_runtime(&arena.clients.ns)?;
+    let captures = begin_captures(spec.spec.pcap, &arena, run, &recorder)?;
     let driver = Driver {
         spec,
         plan,
@@ -136,9 +138,46 @@ fn inside(spec: &Resolved, plan: Plan<'_>, run: &Run, origin: Instant, quiet: bo
     };
     let driven = control.block_on(driver.drive(World::new(network, cluster), &clients, quiet));
     clients.shutdown_background();
+    if let Some(captures) = captures {
+        end_captures(captures, &driver.recorder);
+    }
     usage(&driver.recorder);
     let written = writer.finish();
     driven.and(written)
+}
+
+/// Begins the captures that are wanted: before the first node starts.
+fn begin_captures(
+    wanted: Pcap,
+    arena: &Arena,
+    run: &Run,
+    recorder: &Recorder,
+) -> Result<Option<Taker>> {
+    if wanted == Pcap::Off {
+        return Ok(None);
+    }
+    let taker = Taker::start(arena.hosts(), &run.nodes_folder())
+        .context("cannot capture packets; `schism doctor` says more")?;
+    let hosts: Vec<_> = arena
+        .hosts()
+        .map(|h| json!({"host": h.name, "ip": h.ip.to_string()}))
+        .collect();
+    recorder.nemesis(
+        capture::EVENT,
+        json!({"stage": "begun", "origin_us": recorder.origin_us(), "hosts": hosts}),
+    );
+    Ok(Some(taker))
+}
+
+/// Ends the captures. That they could not be written is no reason to throw the run away.
+fn end_captures(captures: Taker, recorder: &Recorder) {
+    let mut value = match captures.finish() {
+        Ok(tallies) => json!({"hosts": tallies.iter().map(Tally::to_json).collect::<Vec<_>>()}),
+        Err(error) => json!({"error": format!("{error:#}")}),
+    };
+    value["stage"] = json!("ended");
+    value["origin_us"] = json!(recorder.origin_us());
+    recorder.nemesis(capture::EVENT, value);
 }
 
 /// A runtime whose threads live in the clients' namespace, and so all their connections.

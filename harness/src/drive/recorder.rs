@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Takes events from everybody.
 #[derive(Debug)]
@@ -88,6 +88,14 @@ impl Recorder {
     /// Now, since the run began.
     pub fn now(&self) -> Time {
         Time(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// What the wall clock showed when the run began, in microseconds since 1970, as it looks now: captures have its times.
+    pub fn origin_us(&self) -> u64 {
+        let (before, wall, after) = (self.now(), SystemTime::now(), self.now());
+        let now = Duration::from_nanos(before.0 + after.since(before) / 2);
+        let wall = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(wall.saturating_sub(now).as_micros()).unwrap_or(u64::MAX)
     }
 
     /// Takes an event; its time and index are set here. To be called before a request is sent, and after its answer has arrived.

@@ -137,6 +137,10 @@ pub trait Fault: Send {
     }
     /// Ends it.
     fn heal(&mut self, id: u64, world: &mut World) -> Result<()>;
+    /// What has come of it, for the history: asked once it has ended.
+    fn came_of_it(&self, _world: &World) -> Map<String, Value> {
+        Map::new()
+    }
     /// Looks whether it has ended.
     fn prove_healed(&mut self, world: &mut World) -> Result<Proof>;
 }

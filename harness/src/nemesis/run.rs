@@ -355,7 +355,9 @@ impl Nemesis {
         self.event(&planned, "heal", self.shown(&planned));
         fault.heal(id, &mut self.world)?;
         let proof = fault.prove_healed(&mut self.world)?;
-        self.proof(&planned, "healed", requested, &proof);
+        let mut value = proved(requested, &proof);
+        value.extend(fault.came_of_it(&self.world));
+        self.event(&planned, "healed", value);
         let others: Vec<u64> = self.active.keys().copied().collect();
         self.recovery.healed(&planned, requested, &others);
         self.tell();
@@ -394,19 +396,20 @@ impl Nemesis {
     }
 
     fn proof(&self, planned: &Planned, stage: &str, requested: Instant, proof: &Proof) {
-        let after_ms = requested.elapsed().as_secs_f64() * 1e3;
-        self.event(
-            planned,
-            stage,
-            Map::from_iter([
-                ("proved".to_owned(), json!(proof.proved)),
-                ("evidence".to_owned(), json!(proof.evidence)),
-                ("after_ms".to_owned(), json!((after_ms * 1e3).round() / 1e3)),
-            ]),
-        );
+        self.event(planned, stage, proved(requested, proof));
     }
 
     fn tell(&self) {
         self.recorder.set_faults(self.in_force());
     }
+}
+
+/// What was seen, and how long after it was asked for.
+fn proved(requested: Instant, proof: &Proof) -> Map<String, Value> {
+    let after_ms = requested.elapsed().as_secs_f64() * 1e3;
+    Map::from_iter([
+        ("proved".to_owned(), json!(proof.proved)),
+        ("evidence".to_owned(), json!(proof.evidence)),
+        ("after_ms".to_owned(), json!((after_ms * 1e3).round() / 1e3)),
+    ])
 }

@@ -7,7 +7,7 @@ use super::{Cut, Link};
 use crate::tools::tool;
 use anyhow::{Context, Result, bail};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -108,6 +108,23 @@ impl Firewall {
 
     /// The links of `cut` whose rule has dropped at least one packet since the last restore.
     pub fn dropped(&self, cut: &Cut) -> Result<Cut> {
+        let counts = self.counts()?;
+        let dropped = |link: &Link| counts.get(&self.ends(*link)).is_some_and(|c| c.dropped > 0);
+        Ok(cut.iter().copied().filter(dropped).collect())
+    }
+
+    /// How many packets the rules of each of these links have kept from passing since the last restore.
+    pub(super) fn stopped(&self, cut: &Cut) -> Result<BTreeMap<Link, u64>> {
+        let counts = self.counts()?;
+        let of = |link: &Link| {
+            counts
+                .get(&self.ends(*link))
+                .map_or(0, |c| c.dropped + c.reset)
+        };
+        Ok(cut.iter().map(|link| (*link, of(link))).collect())
+    }
+
+    fn counts(&self) -> Result<HashMap<(String, String), Counted>> {
         let command = format!("{}-save", self.variant.name());
         let output = iptables(&command)
             .args(["-c", "-t", "filter"])
@@ -115,12 +132,13 @@ impl Firewall {
             .output()
             .with_context(|| format!("cannot start {command}"))?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let counts: HashMap<(String, String), u64> = text.lines().filter_map(counter).collect();
-        Ok(cut
-            .iter()
-            .copied()
-            .filter(|link| counts.get(&self.ends(*link)).is_some_and(|n| *n > 0))
-            .collect())
+        let mut counts: HashMap<(String, String), Counted> = HashMap::new();
+        for (ends, rule) in text.lines().filter_map(counter) {
+            let sum = counts.entry(ends).or_default();
+            sum.dropped += rule.dropped;
+            sum.reset += rule.reset;
+        }
+        Ok(counts)
     }
 
     fn ends(&self, (from, to): Link) -> (String, String) {
@@ -131,14 +149,20 @@ impl Firewall {
     }
 }
 
+/// Packets that the rules of one link have stopped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counted {
+    /// In silence.
+    dropped: u64,
+    /// With a reset as the answer.
+    reset: u64,
+}
+
 /// Reads `[12:720] -A FORWARD -s A -d B -j DROP`.
-fn counter(line: &str) -> Option<((String, String), u64)> {
+fn counter(line: &str) -> Option<((String, String), Counted)> {
     let (count, rule) = line.strip_prefix('[')?.split_once(']')?;
     let packets = count.split_once(':')?.0.parse().ok()?;
     let words: Vec<&str> = rule.split_whitespace().collect();
-    if !words.ends_with(&["-j", "DROP"]) {
-        return None;
-    }
     let after = |flag: &str| {
         words
             .iter()
@@ -146,7 +170,12 @@ fn counter(line: &str) -> Option<((String, String), u64)> {
             .and_then(|i| words.get(i + 1))
             .map(ToString::to_string)
     };
-    Some(((after("-s")?, after("-d")?), packets))
+    let (dropped, reset) = match after("-j")?.as_str() {
+        "DROP" => (packets, 0),
+        "REJECT" => (0, packets),
+        _ => return None,
+    };
+    Some(((after("-s")?, after("-d")?), Counted { dropped, reset }))
 }
 
 /// A command of iptables, with a lock file of our own: the usual one under /run is not ours to open.
@@ -192,15 +221,18 @@ fn restore(variant: Variant, rules: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::counter;
+    use super::{Counted, counter};
 
     #[test]
     fn counters_are_read_from_the_saved_rules() {
         let line = "[12:720] -A FORWARD -s 10.77.1.2/32 -d 10.77.2.2/32 -j DROP";
         let ends = ("10.77.1.2/32".to_owned(), "10.77.2.2/32".to_owned());
-        assert_eq!(counter(line), Some((ends, 12)));
+        let counted = |dropped, reset| Some((ends.clone(), Counted { dropped, reset }));
+        assert_eq!(counter(line), counted(12, 0));
         let reset = "[3:120] -A FORWARD -s 10.77.1.2/32 -d 10.77.2.2/32 -p tcp -j REJECT --reject-with tcp-reset";
-        assert_eq!(counter(reset), None);
+        assert_eq!(counter(reset), counted(0, 3));
+        let queued = "[3:120] -A FORWARD -s 10.77.1.2/32 -d 10.77.2.2/32 -j NFQUEUE --queue-num 5";
+        assert_eq!(counter(queued), None);
         assert_eq!(counter(":FORWARD ACCEPT [3:180]"), None);
         assert_eq!(counter("COMMIT"), None);
     }

@@ -19,7 +19,7 @@ use crate::arena::{Arena, BACKOFF_LIMIT, Host};
 use anyhow::{Context, Result, ensure};
 use packets::{Count, Engine, Load, Meter, Sample, judge};
 use probe::Prober;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -52,6 +52,10 @@ pub struct Network {
     reset: Cut,
     /// Every cut link, in whatever manner.
     cut: Cut,
+    /// The links that the rules now in force cut.
+    ruled: Cut,
+    /// Packets that the rules before these have stopped, by link.
+    stopped: BTreeMap<Link, u64>,
     /// What disturbs packets, in runs that want it.
     packets: Option<Packets>,
     /// What all faults ask for, links that are cut included.
@@ -94,6 +98,8 @@ impl Network {
             dropped: Cut::new(),
             reset: Cut::new(),
             cut: Cut::new(),
+            ruled: Cut::new(),
+            stopped: BTreeMap::new(),
             packets: None,
             disturbed: Disturbed::new(),
         })
@@ -198,13 +204,32 @@ impl Network {
         &self.cut
     }
 
+    /// How many packets the rules of each of these links have stopped so far: dropped, or answered with a reset.
+    pub fn stopped(&self, links: &Cut) -> Result<BTreeMap<Link, u64>> {
+        let ruled = links.intersection(&self.ruled).copied().collect::<Cut>();
+        let now = if ruled.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.firewall.stopped(&ruled)?
+        };
+        let of = |counts: &BTreeMap<Link, u64>, link: Link| counts.get(&link).copied();
+        let sum = |link: &Link| {
+            let before = of(&self.stopped, *link).unwrap_or_default();
+            (*link, before + of(&now, *link).unwrap_or_default())
+        };
+        Ok(links.iter().map(sum).collect())
+    }
+
     fn apply(&mut self) -> Result<()> {
+        // New rules begin to count at nothing.
+        self.stopped.extend(self.stopped(&self.ruled)?);
         let mut shown = self.disturbed.clone();
         shown.retain(|link, _| !self.cut.contains(link));
         let queues = self.packets.as_ref().is_some_and(|p| p.engine.queues());
         let queued = shown.keys().filter(|_| queues).copied().collect();
         // First the rules: then nothing new comes for links that are cut or sound again.
         self.firewall.replace(&self.dropped, &self.reset, &queued)?;
+        self.ruled.clone_from(&self.cut);
         match &mut self.packets {
             Some(packets) => packets.engine.set(&shown, &self.cut),
             None => Ok(()),
@@ -331,10 +356,18 @@ impl Network {
         format!("{} -> {}", self.names[from], self.names[to])
     }
 
+    /// Figures of links as the history has them: by `n1>n2`.
+    pub fn by_link(&self, figures: &BTreeMap<Link, u64>) -> serde_json::Value {
+        let named = figures.iter().map(|((from, to), figure)| {
+            let link = format!("{}>{}", self.names[*from], self.names[*to]);
+            (link, serde_json::json!(figure))
+        });
+        named.collect::<serde_json::Map<_, _>>().into()
+    }
+
     /// The cut as the history has it: each host with those that it does not hear.
     pub fn describe(&self, cut: &Cut) -> serde_json::Value {
-        let mut deaf: std::collections::BTreeMap<&str, Vec<&str>> =
-            std::collections::BTreeMap::new();
+        let mut deaf: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (from, to) in cut {
             deaf.entry(&self.names[*to])
                 .or_default()

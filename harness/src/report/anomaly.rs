@@ -1,10 +1,12 @@
 //! One anomaly as it is shown: its sentence, what mends it, the picture and the table of its operations.
 
 use super::layout::Frame;
+use super::messages::Diagram;
 use super::op_picture::{self, Drawing};
 use super::op_words::{self, Style};
 use super::scene::Scene;
-use super::{escape, headline, place, words};
+use super::{drops, escape, headline, message_picture, place, words};
+use crate::capture::Captures;
 use schism_checkers::verdict::Anomaly;
 use schism_history::Op;
 use serde_json::Value;
@@ -32,6 +34,12 @@ pub(super) struct AnomalyView {
     pub(super) figures: Vec<(String, String)>,
     /// SVG, for the page and for a phone; or empty.
     pub(super) picture: String,
+    /// The same of the messages between the hosts.
+    pub(super) messages: String,
+    /// How many they are.
+    pub(super) messages_words: String,
+    /// Which are not drawn.
+    pub(super) messages_left_out: String,
     pub(super) rows: Vec<OpRow>,
     /// Whether the table is long enough to be folded away.
     pub(super) folded: bool,
@@ -66,14 +74,18 @@ pub(super) struct OpRow {
 /// Turns anomalies into words and pictures, at most `most`; `id` is unique in the page.
 pub(super) fn views(
     scene: &Scene<'_>,
+    captures: Option<&Captures>,
     anomalies: &[Anomaly],
-    most: usize,
-    id: &str,
+    (most, id): (usize, &str),
 ) -> Vec<AnomalyView> {
     let mut said = ("", "");
     let mut views = Vec::new();
     for (i, anomaly) in anomalies.iter().take(most).enumerate() {
-        let mut view = view(scene, anomaly, i + 1, &format!("{id}a{i}"));
+        let id = format!("{id}a{i}");
+        let mut view = view(scene, anomaly, i + 1, &id);
+        if let Some(captures) = captures.filter(|c| c.kept && i < MESSAGES_MAX) {
+            draw_messages(scene, captures, anomaly, &mut view, &id);
+        }
         if (anomaly.cause.as_str(), anomaly.mend.as_str()) == said {
             view.cause.clear();
             view.mend.clear();
@@ -108,6 +120,9 @@ fn view(scene: &Scene<'_>, anomaly: &Anomaly, number: usize, id: &str) -> Anomal
         mend: escape::shorten(&anomaly.mend, 1000),
         figures: unsaid(anomaly),
         picture: pictures(scene, anomaly, &ops, style, id),
+        messages: String::new(),
+        messages_words: String::new(),
+        messages_left_out: String::new(),
         has_keys: rows.iter().any(|r| !r.key.is_empty()),
         has_terms: rows.iter().any(|r| !r.term.is_empty()),
         unit: scene.unit().0,
@@ -115,6 +130,28 @@ fn view(scene: &Scene<'_>, anomaly: &Anomaly, number: usize, id: &str) -> Anomal
         notes: notes(scene, anomaly, &ops),
         rows,
     }
+}
+
+/// Anomalies of one property whose messages are drawn.
+const MESSAGES_MAX: usize = 3;
+
+fn draw_messages(
+    scene: &Scene<'_>,
+    captures: &Captures,
+    anomaly: &Anomaly,
+    view: &mut AnomalyView,
+    id: &str,
+) {
+    let ops = anomaly.operations.iter().filter_map(|&i| scene.op(i));
+    let ops: Vec<&Op<'_>> = ops.take(op_picture::DRAWN_MAX).collect();
+    let diagram = Diagram::around(scene, captures, &ops);
+    let lost = match diagram.lost() {
+        0 => "none of them lost".to_owned(),
+        n => format!("{} lost", words::thousands(n)),
+    };
+    view.messages_words = format!("{}, {lost}", words::plural(diagram.drawn(), "message"));
+    view.messages = message_picture::draw(scene, &diagram, &format!("{id}m"));
+    view.messages_left_out = drops::left_out(&diagram);
 }
 
 fn pictures(

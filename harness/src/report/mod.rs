@@ -11,11 +11,14 @@ mod anomaly;
 mod axis;
 mod bands;
 mod chart;
+mod drops;
 pub(crate) mod escape;
 mod fault_picture;
 mod headline;
 mod layout;
 mod markdown;
+mod message_picture;
+mod messages;
 mod op_picture;
 mod op_words;
 mod phases;
@@ -32,6 +35,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use crate::capture::Captures;
 use askama::Template;
 use schism_checkers::verdict::Verdict;
 use schism_history::History;
@@ -47,6 +51,8 @@ pub struct Input<'a> {
     pub run: RunInfo,
     /// The ends of the nodes' logs.
     pub logs: Vec<NodeLog>,
+    /// What passed between the hosts, where that was captured.
+    pub captures: Option<Captures>,
 }
 
 /// What is known of the run besides its history; a bare history file has none of it.

@@ -21,6 +21,8 @@ pub(super) struct Fault {
     pub(super) heal: Option<Time>,
     pub(super) healed: Option<Stage>,
     pub(super) recovered: Option<Recovered>,
+    /// What the rules of its links have stopped: from, to, how many packets.
+    pub(super) stopped: Vec<(String, String, u64)>,
 }
 
 /// A stage at which the nemesis looked whether the fault is really there, or really gone.
@@ -183,7 +185,10 @@ impl<'h> Scene<'h> {
         match stage {
             "effect" => fault.effect = Some(looked(event)),
             "heal" => fault.heal = Some(event.time),
-            "healed" => fault.healed = Some(looked(event)),
+            "healed" => {
+                fault.healed = Some(looked(event));
+                fault.stopped = stopped(&event.value);
+            }
             "recovered" => fault.recovered = Some(recovered(event)),
             _ => {}
         }
@@ -249,6 +254,7 @@ fn injected(id: u64, event: &Event) -> Fault {
         heal: None,
         healed: None,
         recovered: None,
+        stopped: Vec::new(),
     }
 }
 
@@ -289,6 +295,17 @@ fn looked(event: &Event) -> Stage {
         evidence: text(&event.value, "evidence"),
         after_ms: event.value["after_ms"].as_f64(),
     }
+}
+
+/// `{"n1>n2": 12}` as from, to, figure.
+fn stopped(value: &Value) -> Vec<(String, String, u64)> {
+    let links = value["stopped"].as_object().into_iter().flatten();
+    let link = |(name, figure): (&String, &Value)| {
+        let (from, to) = name.split_once('>')?;
+        let short = |name: &str| escape::shorten(name, 40);
+        Some((short(from), short(to), figure.as_u64()?))
+    };
+    links.filter_map(link).collect()
 }
 
 /// Characters of a text from an event that are kept.

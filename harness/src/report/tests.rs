@@ -1,6 +1,7 @@
 //! The report as its readers meet it: through `html`, `plots` and `markdown`.
 
 mod limits;
+mod messages;
 mod outside;
 mod page;
 mod tape;
@@ -43,6 +44,7 @@ fn input<'a>(history: &'a History, verdict: &'a Verdict) -> Input<'a> {
         verdict,
         run: RunInfo::default(),
         logs: Vec::new(),
+        captures: None,
     }
 }
 
@@ -166,6 +168,7 @@ fn whole_page() -> (String, Page) {
         verdict: &verdict,
         run: run_info(),
         logs: vec![log("INFO elected in term 7\nINFO steps down\n")],
+        captures: None,
     })
     .unwrap();
     let read = Page::read(&page);

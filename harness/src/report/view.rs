@@ -1,12 +1,13 @@
 //! The page as the template sees it: everything already in words, figures and drawings, in the order of the page.
 
 use super::anomaly::{self, AnomalyView};
+use super::drops::DropsView;
 use super::headline::{self, Headline};
 use super::phases::{self, Row};
 use super::scene::{Fault, Recovered, Scene, Stage};
-use super::{Input, ReportError, escape, fault_picture, plots, words};
+use super::{Input, ReportError, drops, escape, fault_picture, plots, words};
 use askama::Template;
-use schism_checkers::verdict::{ANOMALIES_LISTED, Decision, PropertyResult, Verdict};
+use schism_checkers::verdict::{ANOMALIES_LISTED, Decision, PropertyResult};
 use schism_history::Outcome;
 
 /// Anomalies shown at once; the rest unfolds.
@@ -31,6 +32,9 @@ pub(super) struct Page {
     fault_picture: String,
     faults: Vec<FaultRow>,
     faults_left_out: usize,
+    drops: Vec<DropsView>,
+    /// What the captures lack.
+    capture_notes: Vec<String>,
     unit: &'static str,
     plots: Vec<PlotView>,
     by_phase: Vec<Row>,
@@ -94,6 +98,8 @@ struct FaultRow {
     recovered: String,
     late: bool,
     recovery: String,
+    /// Where the packets that it stopped are; or empty.
+    drops: String,
 }
 
 struct PlotView {
@@ -121,7 +127,8 @@ impl Page {
             caption: p.caption.clone(),
             svg: p.inline(),
         });
-        let properties = properties(scene, input.verdict);
+        let properties = properties(input, scene);
+        let drops = drops::views(scene, input.captures.as_ref());
         Ok(Self {
             title: escape::shorten(&names.join(", "), 200),
             warnings: headline::warnings(scene, input.verdict),
@@ -134,9 +141,11 @@ impl Page {
                 .faults
                 .iter()
                 .take(FAULTS_MAX)
-                .map(|f| fault_row(scene, f))
+                .map(|f| fault_row(scene, f, &drops))
                 .collect(),
             faults_left_out: scene.faults.len().saturating_sub(FAULTS_MAX),
+            drops,
+            capture_notes: capture_notes(input),
             unit: scene.unit().0,
             plots: plots.collect(),
             by_phase: phases::by_phase(scene),
@@ -250,13 +259,14 @@ fn operations_fact(scene: &Scene<'_>) -> (String, String) {
 }
 
 /// Deciding ones first, then the worst first.
-fn properties(scene: &Scene<'_>, verdict: &Verdict) -> Vec<PropertyView> {
+fn properties(input: &Input<'_>, scene: &Scene<'_>) -> Vec<PropertyView> {
+    let verdict = input.verdict;
     let mut sorted: Vec<(&String, &PropertyResult)> = verdict.properties.iter().collect();
     sorted.sort_by_key(|(_, p)| (!p.decides, std::cmp::Reverse(p.verdict)));
     sorted
         .iter()
         .enumerate()
-        .map(|(i, (name, p))| property(scene, name, p, i))
+        .map(|(i, (name, p))| property((input, scene), name, p, i))
         .collect()
 }
 
@@ -268,10 +278,16 @@ fn others_start(properties: &[PropertyView]) -> String {
         .unwrap_or_default()
 }
 
-fn property(scene: &Scene<'_>, name: &str, result: &PropertyResult, number: usize) -> PropertyView {
+fn property(
+    (input, scene): (&Input<'_>, &Scene<'_>),
+    name: &str,
+    result: &PropertyResult,
+    number: usize,
+) -> PropertyView {
     let (sign, word, class) = headline::decision(result.verdict);
     let id = format!("p{number}");
-    let mut first = anomaly::views(scene, &result.anomalies, ANOMALIES_LISTED, &id);
+    let captures = input.captures.as_ref();
+    let mut first = anomaly::views(scene, captures, &result.anomalies, (ANOMALIES_LISTED, &id));
     let unlisted = result.count.saturating_sub(first.len() as u64);
     let unlisted = match unlisted {
         0 => String::new(),
@@ -309,7 +325,7 @@ fn figures(result: &PropertyResult) -> Vec<(String, String)> {
     headline::figures(&serde_json::Value::Object(details))
 }
 
-fn fault_row(scene: &Scene<'_>, fault: &Fault) -> FaultRow {
+fn fault_row(scene: &Scene<'_>, fault: &Fault, drops: &[DropsView]) -> FaultRow {
     let (_, ns) = scene.unit();
     let time = |t: Option<schism_history::Time>| {
         t.map_or_else(|| "–".to_owned(), |t| format!("{:.3}", t.0 as f64 / ns))
@@ -348,6 +364,11 @@ fn fault_row(scene: &Scene<'_>, fault: &Fault) -> FaultRow {
         recovery: told.map(recovery_words).unwrap_or_default(),
         unhealed: fault.end().is_infinite() || healed.is_some_and(|s| s.proved == Some(false)),
         heal_evidence: evidence(healed),
+        drops: drops
+            .iter()
+            .find(|d| d.name == fault.name())
+            .map(|d| d.id.clone())
+            .unwrap_or_default(),
     }
 }
 
@@ -374,6 +395,17 @@ fn recovery_words(told: &Recovered) -> String {
         Some(false) => format!("not recovered{after}{declared}: {}", told.why),
         None => format!("recovery not told{declared}: {}", told.why),
     }
+}
+
+/// Notes on the captures that a page carries.
+const NOTES_MAX: usize = 20;
+
+fn capture_notes(input: &Input<'_>) -> Vec<String> {
+    let notes = input.captures.iter().flat_map(|c| &c.traffic.notes);
+    notes
+        .take(NOTES_MAX)
+        .map(|note| escape::sentence(note, 300))
+        .collect()
 }
 
 fn log(log: &super::NodeLog) -> LogView {

@@ -1,7 +1,7 @@
 //! Smaller specs: what is tried. Pure; whether they still fail is found out elsewhere.
 
 use crate::replay::Recorded;
-use crate::spec::{PlannedFault, Spec};
+use crate::spec::{Pcap, PlannedFault, Spec};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -74,6 +74,8 @@ impl Whole {
                 phases: Vec::new(),
                 schedule: None,
                 faults: Vec::new(),
+                // Hundreds of runs, of which nobody reads the packets.
+                pcap: Pcap::Off,
                 ..recorded.spec.clone()
             },
             faults: all.collect(),

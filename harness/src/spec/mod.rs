@@ -76,6 +76,8 @@ pub struct Spec {
     /// How long clients go on after the last fault of a written schedule is healed, and at least until some operations have succeeded; without it, until `time-limit`.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub end_after: Option<Duration>,
+    /// Whether the packets between the hosts are captured: `true` keeps the captures as the nodes' data is kept, not of a run that passes; `"always"` keeps them.
+    pub pcap: Pcap,
     /// The target's options; numbers and booleans may stand without quotes.
     #[serde(deserialize_with = "scalars")]
     pub options: Options,
@@ -100,6 +102,58 @@ pub enum Binding {
     Bound,
     /// To whoever answered last, else to the next in turn.
     Roaming,
+}
+
+/// Whether packets are captured, and of which runs the captures are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pcap {
+    /// Nothing is captured
+    #[default]
+    Off,
+    /// Kept as the nodes' data is: not of a run that passes
+    Failed,
+    /// Kept always
+    Always,
+}
+
+impl Pcap {
+    /// As it stands on a command line.
+    pub fn flag(self) -> Option<&'static str> {
+        match self {
+            Self::Off => None,
+            Self::Failed => Some("--pcap"),
+            Self::Always => Some("--pcap=always"),
+        }
+    }
+}
+
+impl Serialize for Pcap {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_bool(false),
+            Self::Failed => serializer.serialize_bool(true),
+            Self::Always => serializer.serialize_str("always"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Pcap {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Given {
+            Switch(bool),
+            Word(String),
+        }
+        match Given::deserialize(deserializer)? {
+            Given::Switch(false) => Ok(Self::Off),
+            Given::Switch(true) => Ok(Self::Failed),
+            Given::Word(word) if word == "always" => Ok(Self::Always),
+            Given::Word(word) => Err(serde::de::Error::custom(format!(
+                "pcap must be true, false or \"always\", not {word:?}"
+            ))),
+        }
+    }
 }
 
 /// What is declared for the property `availability`.
@@ -206,6 +260,7 @@ impl Default for Spec {
             recovers_within: None,
             properties: Vec::new(),
             end_after: None,
+            pcap: Pcap::Off,
             options: Options::new(),
             workload_options: Options::new(),
             availability: None,
@@ -300,6 +355,7 @@ impl Spec {
         if self.skip_unavailable {
             words.push("--skip-unavailable".to_owned());
         }
+        words.extend(self.pcap.flag().map(str::to_owned));
         words.join(" ")
     }
 
@@ -601,7 +657,7 @@ mod tests {
     #[test]
     fn a_spec_survives_its_own_file() {
         let spec = Spec::parse(
-            "seed = 7\nnodes = 3\n[[faults]]\nat = \"5s\"\nfor = \"2s\"\nfault = \"kill:leader\"\n\
+            "seed = 7\nnodes = 3\npcap = true\n[[faults]]\nat = \"5s\"\nfor = \"2s\"\nfault = \"kill:leader\"\n\
              until = [\"acknowledged-there\"]\n[availability]\noutage = \"2s\"\n",
         )
         .unwrap();
@@ -613,6 +669,26 @@ mod tests {
     fn options_may_be_numbers() {
         let spec = Spec::parse("[options]\nelection-timeout = 300\nack = \"async\"\n").unwrap();
         assert_eq!(spec.options["election-timeout"], "300");
+    }
+
+    #[test]
+    fn a_capture_is_asked_for_by_a_switch_or_a_word() {
+        for (text, pcap, flag) in [
+            ("", Pcap::Off, None),
+            ("pcap = false", Pcap::Off, None),
+            ("pcap = true", Pcap::Failed, Some("--pcap")),
+            ("pcap = \"always\"", Pcap::Always, Some("--pcap=always")),
+        ] {
+            let spec = Spec::parse(text).unwrap();
+            assert_eq!(spec.pcap, pcap);
+            assert_eq!(Spec::parse(&spec.to_toml().unwrap()).unwrap(), spec);
+            assert_eq!(
+                spec.command().split(' ').find(|w| w.starts_with("--pcap")),
+                flag
+            );
+        }
+        let error = format!("{:#}", Spec::parse("pcap = \"sometimes\"").unwrap_err());
+        assert!(error.contains("true, false or"), "{error}");
     }
 
     #[test]

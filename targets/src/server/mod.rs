@@ -8,7 +8,7 @@ mod args;
 mod disk;
 mod http;
 mod node;
-mod peers;
+pub(crate) mod peers;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;

@@ -23,9 +23,9 @@ const PAUSE: Duration = Duration::from_millis(30);
 
 /// The body of `POST /peer`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct PeerBody {
-    pub(super) from: NodeName,
-    pub(super) messages: Vec<Message>,
+pub(crate) struct PeerBody {
+    pub(crate) from: NodeName,
+    pub(crate) messages: Vec<Message>,
 }
 
 /// Where messages for peers go.

@@ -4,12 +4,14 @@ use crate::arena::CLIENTS;
 use crate::nemesis::options::{duration, text};
 use crate::nemesis::select::{self, majority, minority};
 use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, Shape, View, World, named_nodes};
-use crate::network::{Cut, Manner, Proof};
+use crate::network::{Cut, Link, Manner, Proof};
 use anyhow::{Context, Result, bail};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// The family.
@@ -336,6 +338,8 @@ struct Partitioned {
     open: bool,
     /// How often it was cut.
     cuts: u64,
+    /// Packets that the rules of its links have stopped: until it began, then while it was in force.
+    stopped: BTreeMap<Link, u64>,
 }
 
 impl Default for Partitioned {
@@ -348,6 +352,7 @@ impl Default for Partitioned {
             flap: None,
             open: false,
             cuts: 1,
+            stopped: BTreeMap::new(),
         }
     }
 }
@@ -373,6 +378,7 @@ impl Fault for Partitioned {
     }
 
     fn inject(&mut self, id: u64, world: &mut World) -> Result<()> {
+        self.stopped = world.network.stopped(&self.cut)?;
         world.cut(id, self.cut.clone(), self.manner)
     }
 
@@ -402,13 +408,26 @@ impl Fault for Partitioned {
     }
 
     fn heal(&mut self, id: u64, world: &mut World) -> Result<()> {
+        for (link, until_now) in world.network.stopped(&self.cut)? {
+            let before = self.stopped.entry(link).or_default();
+            *before = until_now.saturating_sub(*before);
+        }
         world.mend(id)
+    }
+
+    fn came_of_it(&self, world: &World) -> Map<String, Value> {
+        Map::from_iter([("stopped".to_owned(), world.network.by_link(&self.stopped))])
     }
 
     fn prove_healed(&mut self, world: &mut World) -> Result<Proof> {
         let mut proof = world.network.prove(PROBE_LIMIT)?;
+        let stopped: u64 = self.stopped.values().sum();
+        let _ = write!(
+            proof.evidence,
+            "; until then its rules stopped {stopped} packets"
+        );
         if self.flap.is_some() {
-            proof.evidence = format!("{}; it was cut {} times", proof.evidence, self.cuts);
+            let _ = write!(proof.evidence, "; it was cut {} times", self.cuts);
         }
         Ok(proof)
     }

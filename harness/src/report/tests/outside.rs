@@ -132,6 +132,7 @@ fn hostile_input<'a>(history: &'a History, verdict: &'a Verdict) -> Input<'a> {
             command: some("Command"),
             spec_toml: some("Spec"),
         },
+        captures: None,
         logs: vec![NodeLog {
             node: hostile("LogNode"),
             file: hostile("LogFile"),

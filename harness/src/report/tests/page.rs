@@ -9,7 +9,7 @@ const TAGS: &str = "a article b body br circle code dd desc details div dl dt fi
                     header html li line linearGradient main meta nav p path polygon polyline pre rect section span stop style \
                     summary svg table tbody td text th thead title tr ul";
 const ATTRIBUTES: &str = "aria-hidden aria-label aria-labelledby charset class colspan content cx cy d data-name dy fill \
-                          font-family font-size height href http-equiv id lang name offset opacity points r role scope \
+                          font-family font-size height href http-equiv id lang name offset opacity open points r role scope \
                           stroke stroke-linecap stroke-width tabindex text-anchor title viewBox width x x1 x2 xmlns y y1 y2";
 const VOID: &[&str] = &["br", "meta"];
 
