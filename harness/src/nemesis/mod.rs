@@ -4,6 +4,7 @@
 //! moment of injection, because only then is it known who leads. Several faults may be in force at once: [`World`] keeps who
 //! holds what, so that healing one does not undo another.
 
+mod damage;
 mod down;
 pub(crate) mod faketime;
 mod families;
@@ -11,6 +12,7 @@ mod options;
 mod run;
 mod schedule;
 mod select;
+mod sick;
 mod states;
 mod witness;
 mod world;

@@ -1,6 +1,7 @@
 //! One family of faults a file; each has its entry in [`families`].
 
 mod clock;
+mod disk;
 mod kill;
 mod packets;
 mod partition;
@@ -21,6 +22,7 @@ pub fn families() -> &'static [&'static dyn Family] {
         &pause::Pause,
         &slow::Slow,
         &power::Power,
+        &disk::Disks,
         &clock::Clocks,
     ]
 }
