@@ -127,13 +127,13 @@ fn time(event: &Value) -> u64 {
     event["time"].as_u64().unwrap()
 }
 
-/// Waits until the fault has been injected and proved.
-fn in_force(out: &Path) -> String {
+/// Waits until the fault is this far.
+fn until(out: &Path, at: &str) -> Vec<Value> {
     let begun = Instant::now();
     loop {
         let events = events(out);
-        if stage(&events, "disk", "effect").is_some() {
-            return evidence(&events, "disk", "effect");
+        if stage(&events, "disk", at).is_some() {
+            return events;
         }
         assert!(
             begun.elapsed() < Duration::from_secs(60),
@@ -269,7 +269,7 @@ fn the_files_of_a_stopped_node_are_damaged_as_it_is_said() {
         let out = tempfile::tempdir().unwrap();
         let options = format!("do = \"{deed}\", file = \"log-\"");
         let run = start(out.path(), &spec("disk:n2", &options, ""));
-        let evidence = in_force(out.path());
+        let evidence = evidence(&until(out.path(), "effect"), "disk", "effect");
         let words: Vec<&str> = evidence.rsplit_once("n2: ").unwrap().1.split(' ').collect();
         let after = |word: &str| words[words.iter().position(|w| *w == word).unwrap() + 1];
         if deed == "flip" {
@@ -291,7 +291,7 @@ fn the_files_of_a_stopped_node_are_damaged_as_it_is_said() {
     }
 }
 
-/// The other two hold a majority, so the run goes on; and who hangs in a slow call dies with the harness all the same.
+/// Whoever hangs in a slow call then, the nodes and the harness' own probe.
 #[test]
 fn nodes_that_wait_for_their_disks_die_with_the_harness() {
     if !fuse() {
@@ -306,7 +306,8 @@ fn nodes_that_wait_for_their_disks_die_with_the_harness() {
             "",
         ),
     );
-    in_force(out.path());
+    until(out.path(), "inject");
+    std::thread::sleep(Duration::from_secs(1));
     let marker = out.path().canonicalize().unwrap();
     assert!(processes(&marker) >= 3);
     run.kill().unwrap();
@@ -321,13 +322,45 @@ fn nodes_that_wait_for_their_disks_die_with_the_harness() {
     }
 }
 
-/// How many processes have the folder in their command lines.
-fn processes(folder: &Path) -> usize {
+/// The processes that have the folder in their command lines.
+fn processes_of(folder: &Path) -> Vec<(i32, String)> {
     let all = fs::read_dir("/proc").unwrap().flatten();
-    let lines = all.filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
-    lines
-        .filter(|line| line.contains(folder.to_str().unwrap()))
-        .count()
+    let lines = all.filter_map(|process| {
+        let line = fs::read_to_string(process.path().join("cmdline")).ok()?;
+        let pid = process.file_name().to_str()?.parse().ok()?;
+        line.contains(folder.to_str()?).then_some((pid, line))
+    });
+    lines.collect()
+}
+
+fn processes(folder: &Path) -> usize {
+    processes_of(folder).len()
+}
+
+/// What a sick disk excuses is the end of its own node: that of another one is found.
+#[test]
+fn the_end_of_another_node_is_still_a_finding() {
+    if !fuse() {
+        return;
+    }
+    let out = tempfile::tempdir().unwrap();
+    let run = start(out.path(), &spec("disk:n2", "do = \"full\"", ""));
+    until(out.path(), "effect");
+    let marker = out.path().canonicalize().unwrap();
+    for (pid, line) in processes_of(&marker) {
+        if line.contains("--id\0n3") {
+            let pid = nix::unistd::Pid::from_raw(pid);
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        }
+    }
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let events = events(out.path());
+    let crashes: Vec<_> = events.iter().filter(|e| e["f"] == "crash").collect();
+    assert!(
+        crashes.len() == 1 && crashes[0]["value"]["node"] == "n3",
+        "{crashes:?}"
+    );
 }
 
 /// In place of a node a script goes through what data stores do with files, and then becomes the node.

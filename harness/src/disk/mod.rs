@@ -133,7 +133,7 @@ impl std::fmt::Display for Lost {
         } = self;
         write!(
             out,
-            "{bytes} bytes of {files} files and {names} changes of names are gone"
+            "{bytes} bytes (in {files} of its files) and {names} changes of names are gone"
         )
     }
 }

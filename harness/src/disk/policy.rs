@@ -158,7 +158,9 @@ mod tests {
         assert_eq!(refuse(Call::Read, false), Some(Errno::EIO));
         assert_eq!(policy.refuse(Call::Read, false, true), Some(Errno::EIO));
         assert_eq!(policy.refused(), 2, "our own is not counted");
-        [1, 3, 4].iter().for_each(|fault| policy.lift(*fault));
+        for fault in [1, 3, 4] {
+            policy.lift(fault);
+        }
         assert_eq!(policy.delay(Call::Sync), ms(2));
         assert_eq!(policy.refuse(Call::Read, true, false), None);
         assert!(!policy.full());

@@ -22,7 +22,7 @@ pub(crate) struct Answer {
 impl std::fmt::Display for Answer {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.error {
-            Some(number) => write!(out, "{}", nix::errno::Errno::from_raw(number).desc()),
+            Some(number) => write!(out, "{}", io::Error::from_raw_os_error(number)),
             None => write!(out, "done in {:.1} ms", self.took.as_secs_f64() * 1e3),
         }
     }

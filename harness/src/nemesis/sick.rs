@@ -5,7 +5,7 @@ use super::{Fault, World};
 use crate::cluster::State;
 use crate::disk::{Call, Rule};
 use crate::network::Proof;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -105,9 +105,14 @@ impl Fault for Sick {
     fn prove(&mut self, world: &mut World) -> Result<Proof> {
         let mut proved = true;
         let mut evidence = Vec::new();
-        for node in &self.nodes {
-            for call in self.telling() {
-                let answer = world.cluster.probe_disk(*node, call)?;
+        let asked = self.on_each(|node| {
+            let calls = self.telling().into_iter();
+            calls
+                .map(|call| Ok((call, world.cluster.probe_disk(node, call)?)))
+                .collect::<Result<Vec<_>>>()
+        })?;
+        for (node, answers) in self.nodes.iter().zip(asked) {
+            for (call, answer) in answers {
                 proved &= match &self.rule {
                     Rule::Full => answer.error == Some(Errno::ENOSPC as i32),
                     Rule::Broken(_) => answer.error == Some(Errno::EIO as i32),
@@ -134,19 +139,11 @@ impl Fault for Sick {
     fn prove_healed(&mut self, world: &mut World) -> Result<Proof> {
         let mut proved = true;
         let mut evidence = Vec::new();
-        let after = self.counts(world)?;
-        let nodes = self.nodes.iter().zip(&self.before).zip(&after);
-        for ((node, before), after) in nodes {
-            let mut said = Vec::new();
-            for call in self.telling() {
-                if world.is_sick(*node) {
-                    said.push("another fault makes it fail".to_owned());
-                    break;
-                }
-                let (well, answer) = self.is_well(world, *node, call)?;
-                proved &= well;
-                said.push(format!("{}: {answer}", call.name()));
-            }
+        let asked = self.on_each(|node| self.asked_again(world, node))?;
+        let counts = self.before.iter().zip(self.counts(world)?);
+        for ((node, (well, mut said)), (before, after)) in self.nodes.iter().zip(asked).zip(counts)
+        {
+            proved &= well;
             let (refused, late) = (after.0 - before.0, after.1 - before.1);
             said.push(format!(
                 "calls of the node refused: {refused}, late: {late}"
@@ -166,6 +163,35 @@ impl Fault for Sick {
 }
 
 impl Sick {
+    /// Does something on behalf of each node at once: a call of a slow disk takes its time.
+    fn on_each<T: Send>(&self, ask: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+        std::thread::scope(|scope| {
+            let ask = &ask;
+            let nodes = self.nodes.iter();
+            let threads: Vec<_> = nodes.map(|node| scope.spawn(|| ask(*node))).collect();
+            let done = threads.into_iter().map(|thread| match thread.join() {
+                Ok(done) => done,
+                Err(_) => bail!("a thread that asked a disk panicked"),
+            });
+            done.collect()
+        })
+    }
+
+    /// Whether a node's disk does again as a sound one would, and what it answers.
+    fn asked_again(&self, world: &World, node: usize) -> Result<(bool, Vec<String>)> {
+        if world.is_sick(node) {
+            return Ok((true, vec!["another fault makes it fail".to_owned()]));
+        }
+        let mut all_well = true;
+        let mut said = Vec::new();
+        for call in self.telling() {
+            let (well, answer) = self.is_well(world, node, call)?;
+            all_well &= well;
+            said.push(format!("{}: {answer}", call.name()));
+        }
+        Ok((all_well, said))
+    }
+
     /// Asks until the disk does as a sound one would.
     fn is_well(&self, world: &World, node: usize, call: Call) -> Result<(bool, String)> {
         let limit = match &self.rule {
