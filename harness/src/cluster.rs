@@ -4,7 +4,7 @@
 
 use crate::arena::Arena;
 use crate::disk::probe::{self, Answer};
-use crate::disk::{Call, Disk};
+use crate::disk::{self, Call, Disk};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -155,6 +155,7 @@ impl Cluster {
 
     /// Puts a disk that can fail over every node's data. The nodes must not run yet.
     pub(crate) fn mount_disks(&mut self) -> Result<()> {
+        disk::device().with_context(|| format!("it needs FUSE: {}", disk::MEND))?;
         for node in &mut self.nodes {
             if node.disk.is_none() {
                 let (data, graves) = (node.folder.join("data"), node.folder.join("removed"));

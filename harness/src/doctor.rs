@@ -230,7 +230,7 @@ fn engine(arena: &Arena, what: &str, choice: Choice, mend: &str) -> Finding {
 fn fuse() -> Finding {
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     let folder = std::env::temp_dir().join(format!("schism-doctor-{}", since.as_nanos()));
-    let tried = try_disk(&folder);
+    let tried = disk::device().and_then(|()| try_disk(&folder));
     let _ = fs::remove_dir_all(&folder);
     match tried {
         Ok(()) => works("FUSE", "mounted: a disk was full, and well again"),

@@ -47,7 +47,6 @@ pub(crate) struct Disk {
 impl Disk {
     /// Mounts it over `folder`; what loses its name there lies in `graves`, beside it, until that is durable.
     pub(crate) fn mount(folder: &Path, graves: &Path) -> Result<Self> {
-        available()?;
         fs::create_dir_all(graves).with_context(|| format!("cannot make {}", graves.display()))?;
         let volume = Volume::open(folder, graves)
             .with_context(|| format!("cannot open {}", folder.display()))?;
@@ -113,12 +112,10 @@ impl Drop for Disk {
     }
 }
 
-/// Whether the kernel's device can be opened; an error says what mends it.
-pub(crate) fn available() -> Result<()> {
+/// Whether the kernel's device can be opened.
+pub(crate) fn device() -> Result<()> {
     let opened = OpenOptions::new().read(true).write(true).open(DEVICE);
-    opened
-        .map(drop)
-        .with_context(|| format!("this needs FUSE, and {DEVICE} cannot be opened: {MEND}"))
+    opened.map(drop).context(DEVICE)
 }
 
 impl std::fmt::Display for Lost {
