@@ -121,7 +121,7 @@ impl Served {
         let started = std::thread::Builder::new()
             .name("late".to_owned())
             .spawn(late);
-        // The caller has then no answer, and the kernel none of its threads back: nothing is worse than silence here.
+        // The caller gets an error then: a reply that is dropped says EIO.
         if let Err(error) = started {
             tracing::error!("a call on a slow disk cannot be answered: {error}");
         }

@@ -115,21 +115,23 @@ impl Family for Disks {
         view: &View,
         rng: &mut ChaCha8Rng,
     ) -> Result<Box<dyn Fault>> {
+        // Before the nodes are: a replay names them, and is to draw the same.
+        let drawn = DEEDS[rng.random_range(0..WITH_FUSE)];
+        let deed = deed(options)?.unwrap_or(drawn);
+        let mut own = rng.clone();
         let nodes = select::nodes(shape, view, rng)?;
         let names = view.names.clone();
-        let drawn = DEEDS[rng.random_range(0..WITH_FUSE)];
-        let rule = match deed(options)?.unwrap_or(drawn) {
+        let rule = match deed {
             "full" => Rule::Full,
             "eio" => Rule::Broken(calls(options)?),
             "slow" => Rule::Late(calls(options)?, by(options)?),
             other => {
-                let harm = harm(other, options, rng)?;
                 let way = Way::Kill;
                 return Ok(Box::new(Damaged {
                     down: Down { nodes, names, way },
-                    harm,
+                    harm: harm(other, options, &mut own)?,
                     file: file(options).to_owned(),
-                    rng: rng.clone(),
+                    rng: own,
                 }));
             }
         };
@@ -234,6 +236,24 @@ mod tests {
         assert!(by(&options("by", "1ms")).is_err() && by(&options("by", "6s")).is_err());
         assert!(bits(&options("bits", "0")).is_err());
         assert!(cut(&options("cut", "0%")).is_err());
+    }
+
+    #[test]
+    fn the_same_is_drawn_when_the_nodes_are_named() {
+        let options = crate::nemesis::options::resolve(&Disks, &FaultOptions::new()).unwrap();
+        let view = View {
+            names: (1..=5).map(|i| format!("n{i}")).collect(),
+            ..View::default()
+        };
+        let what = |shape: &str, seed| {
+            let mut rng = schism_workloads::generator::stream(seed, 1);
+            Disks.aim(shape, &options, &view, &mut rng).unwrap()
+        };
+        for seed in 0..50 {
+            let fault = what("minority", seed);
+            let names: Vec<_> = fault.nodes().iter().map(|n| &view.names[*n][..]).collect();
+            assert_eq!(fault.what(), what(&names.join("+"), seed).what());
+        }
     }
 
     #[test]
