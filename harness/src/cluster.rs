@@ -3,6 +3,8 @@
 //! A node's process is a child of the controller (pid 1 of the arena), so its state comes from `waitpid` and not from guesses.
 
 use crate::arena::Arena;
+use crate::disk::probe::{self, Answer};
+use crate::disk::{self, Call, Disk};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -40,6 +42,21 @@ struct Node {
     state: State,
     /// Whether we asked for its end.
     asked_to_end: bool,
+    /// Whether that was SIGKILL.
+    killed: bool,
+    /// What is mounted over its data.
+    disk: Option<Disk>,
+}
+
+/// Who forgets what a node had not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forgets {
+    /// The target's own storage where it can, else the disk.
+    Auto,
+    /// The target's own storage, told after the end of the node.
+    Target,
+    /// The disk that is mounted over the node's data.
+    Disk,
 }
 
 /// All nodes of the target.
@@ -94,6 +111,8 @@ impl Cluster {
                     started: Instant::now(),
                     state: State::Gone("not started".into()),
                     asked_to_end: false,
+                    killed: false,
+                    disk: None,
                 })
             })
             .collect::<Result<_>>()?;
@@ -129,19 +148,81 @@ impl Cluster {
         env.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Whether the target can tell what a loss of power would leave.
+    pub fn can_lose_unsynced(&self) -> bool {
+        self.lose_unsynced.is_some()
+    }
+
+    /// Puts a disk that can fail over every node's data. The nodes must not run yet.
+    pub(crate) fn mount_disks(&mut self) -> Result<()> {
+        disk::usable()?;
+        for node in &mut self.nodes {
+            if node.disk.is_none() {
+                let (data, graves) = (node.folder.join("data"), node.folder.join("removed"));
+                node.disk = Some(Disk::mount(&data, &graves)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The disk that is mounted over a node's data.
+    pub(crate) fn disk(&self, node: usize) -> Result<&Disk> {
+        let disk = self.nodes[node].disk.as_ref();
+        disk.with_context(|| format!("no disk is mounted over the data of {}", self.name(node)))
+    }
+
+    /// Makes one call of this kind at a node's disk, as the node would.
+    pub(crate) fn probe_disk(&self, node: usize, call: Call) -> Result<Answer> {
+        let own = format!("/proc/{}/fd/{}", std::process::id(), self.own.as_raw_fd());
+        let data = self.folder(node).join("data");
+        probe::ask(Path::new(&own), &data, call)
+    }
+
+    /// A node's data, of a node that is down, changed by us. No disk that is mounted over it comes between.
+    pub(crate) fn change_data<T>(
+        &mut self,
+        node: usize,
+        change: impl FnOnce(&Path) -> Result<T>,
+    ) -> Result<T> {
+        self.must_be_down(node)?;
+        let it = &self.nodes[node];
+        let data = match &it.disk {
+            Some(disk) => disk.below().to_owned(),
+            None => it.folder.join("data"),
+        };
+        let changed = change(&data)
+            .with_context(|| format!("cannot change the data of {}", self.name(node)))?;
+        it.disk.as_ref().map_or(Ok(()), Disk::settle)?;
+        Ok(changed)
+    }
+
     /// Forgets what a node that is down had not synced, but for this share; says what is gone.
-    pub fn lose_unsynced(&mut self, node: usize, keep: f64) -> Result<String> {
+    pub(crate) fn lose_unsynced(
+        &mut self,
+        node: usize,
+        keep: f64,
+        forgets: Forgets,
+    ) -> Result<String> {
+        let target =
+            forgets == Forgets::Target || (forgets == Forgets::Auto && self.can_lose_unsynced());
+        if !target {
+            self.must_be_down(node)?;
+            return Ok(self.disk(node)?.lose_unsynced(keep)?.to_string());
+        }
         let lose = self
             .lose_unsynced
             .context("the target cannot tell what it had not synced")?;
+        self.change_data(node, |data| Ok(lose(data, keep)?))
+    }
+
+    fn must_be_down(&mut self, node: usize) -> Result<()> {
         if !matches!(self.state(node), State::Gone(_)) {
             bail!(
                 "{} is not down, so its data cannot be changed",
                 self.name(node)
             );
         }
-        let data = self.folder(node).join("data");
-        lose(&data, keep).with_context(|| format!("cannot change the data of {}", self.name(node)))
+        Ok(())
     }
 
     /// Since when it runs.
@@ -184,6 +265,7 @@ impl Cluster {
         it.pid = Some(Pid::from_raw(child.id() as i32));
         it.state = State::Running;
         it.asked_to_end = false;
+        it.killed = false;
         Ok(())
     }
 
@@ -201,6 +283,7 @@ impl Cluster {
         // What had ended before must be noticed first.
         if !matches!(self.state(node), State::Gone(_)) {
             self.nodes[node].asked_to_end = true;
+            self.nodes[node].killed = true;
         }
         self.signal(node, Signal::SIGKILL)
     }
@@ -273,6 +356,10 @@ impl Cluster {
         let begun = Instant::now();
         loop {
             let state = self.state(node);
+            // A call that is late would keep even a killed process.
+            if let (true, Some(disk)) = (self.nodes[node].killed, &self.nodes[node].disk) {
+                disk.policy().release();
+            }
             if wish(&state) || begun.elapsed() > limit {
                 return state;
             }

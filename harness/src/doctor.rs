@@ -1,19 +1,21 @@
 //! What this machine can do: each ability is tried, not guessed, and what is missing comes with the command that mends it.
 
 use crate::arena::{Arena, ask};
+use crate::disk::{self, Call, Disk, Rule};
 use crate::network::{Choice, Disturbance, Disturbed, Network, Variant};
 use crate::summary::to_stdout;
 use crate::tools::tool;
 use crate::{capture, exit};
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::getuid;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// One ability.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +48,7 @@ pub fn print(json: bool) -> Result<i32> {
 /// Tries everything.
 pub fn examine() -> Vec<Finding> {
     let mut findings = inside();
-    findings.extend([fuse(), libfaketime(), file_limit()]);
+    findings.extend([libfaketime(), file_limit()]);
     findings
 }
 
@@ -130,6 +132,7 @@ fn abilities() -> Vec<Finding> {
             ),
         });
     }
+    findings.push(fuse());
     if let Ok(arena) = &arena {
         findings.push(cutting(arena));
         findings.push(
@@ -237,16 +240,34 @@ fn engine(arena: &Arena, what: &str, choice: Choice, mend: &str) -> Finding {
     }
 }
 
+/// A disk is mounted, seen to be full, and well again.
 fn fuse() -> Finding {
-    match OpenOptions::new().read(true).write(true).open("/dev/fuse") {
-        Ok(_) => works("FUSE", "/dev/fuse can be opened"),
-        Err(error) => missing(
-            "FUSE",
-            &format!("/dev/fuse: {error}"),
-            "modprobe fuse && chmod 0666 /dev/fuse (as root)",
-            false,
-        ),
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let folder = std::env::temp_dir().join(format!("schism-doctor-{}", since.as_nanos()));
+    let tried = disk::device().and_then(|()| try_disk(&folder));
+    let _ = fs::remove_dir_all(&folder);
+    match tried {
+        Ok(()) => works("FUSE", "mounted: a disk was full, and well again"),
+        Err(error) => missing("FUSE", &format!("{error:#}"), disk::MEND, false),
     }
+}
+
+fn try_disk(folder: &Path) -> Result<()> {
+    let data = folder.join("data");
+    fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
+    let mounted = Disk::mount(&data, &folder.join("removed"))?;
+    let own = format!("/proc/{}/exe", std::process::id());
+    let write = || disk::probe::ask(Path::new(&own), &data, Call::Write);
+    mounted.policy().set(1, Rule::Full);
+    let full = write()?;
+    mounted.policy().lift(1);
+    let well = write()?;
+    anyhow::ensure!(
+        full.error == Some(Errno::ENOSPC as i32),
+        "while it is full: {full}"
+    );
+    anyhow::ensure!(well.error.is_none(), "afterwards: {well}");
+    Ok(())
 }
 
 /// Looks for the library, and asks `date` through it.

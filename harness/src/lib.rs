@@ -11,6 +11,7 @@ pub mod check;
 pub mod cli;
 pub mod cluster;
 pub mod convert;
+mod disk;
 pub mod doctor;
 pub mod draw;
 pub mod drive;

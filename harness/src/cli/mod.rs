@@ -67,6 +67,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// One call at a node's disk; started by the controller
+    #[command(hide = true, disable_help_flag = true)]
+    ProbeDisk {
+        /// Where it is mounted
+        folder: PathBuf,
+        /// The kind of call
+        call: String,
+    },
     /// A bundled server; started by the controller
     #[command(hide = true, disable_help_flag = true)]
     Node {
@@ -132,6 +140,9 @@ fn dispatch(command: Command) -> Result<i32, Failure> {
         Command::List { what, json } => harness(list::print(what, json)).map(|()| exit::PASS),
         Command::Convert { from, to } => usage(convert::convert(&from, &to)).map(|()| exit::PASS),
         Command::Doctor { json } => harness(doctor::print(json)),
+        Command::ProbeDisk { folder, call } => {
+            harness(crate::disk::probe::answer(&folder, &call)).map(|()| exit::PASS)
+        }
         Command::Node { args } => {
             let ended = schism_targets::server::main(&args);
             harness(ended.map_err(anyhow::Error::from)).map(|()| exit::PASS)

@@ -3,7 +3,7 @@
 use super::select;
 use super::states::states;
 use super::{Fault, World};
-use crate::cluster::State;
+use crate::cluster::{Forgets, State};
 use crate::network::Proof;
 use anyhow::Result;
 use serde_json::{Map, Value};
@@ -21,6 +21,8 @@ pub(super) enum Way {
     PowerLoss {
         /// 0 to 1.
         kept: f64,
+        /// Who forgets the rest.
+        forgets: Forgets,
     },
 }
 
@@ -66,7 +68,8 @@ impl Fault for Down {
         let gone = |s: &State| matches!(s, State::Gone(_));
         // A paused node obeys only when it goes on.
         let obeys = matches!(self.way, Way::Stop(_));
-        let held = |world: &World, node| obeys && world.is_paused(node);
+        let held =
+            |world: &World, node| (obeys && world.is_paused(node)) || world.has_given_up(node);
         if let Way::Stop(patience) = self.way {
             // Whoever holds one must be able to let it go meanwhile.
             for node in &self.nodes {
@@ -84,9 +87,9 @@ impl Fault for Down {
                 let _ = write!(proof.evidence, "; {name} had ended by itself");
             }
         }
-        if let Way::PowerLoss { kept } = self.way {
+        if let Way::PowerLoss { kept, forgets } = self.way {
             for node in &self.nodes {
-                let lost = world.cluster.lose_unsynced(*node, kept)?;
+                let lost = world.cluster.lose_unsynced(*node, kept, forgets)?;
                 let _ = write!(proof.evidence, "; {}: {lost}", self.names[*node]);
             }
         }

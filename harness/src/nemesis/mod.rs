@@ -4,6 +4,7 @@
 //! moment of injection, because only then is it known who leads. Several faults may be in force at once: [`World`] keeps who
 //! holds what, so that healing one does not undo another.
 
+mod damage;
 mod down;
 pub(crate) mod faketime;
 mod families;
@@ -13,6 +14,7 @@ mod recovery;
 mod run;
 mod schedule;
 mod select;
+mod sick;
 mod states;
 mod witness;
 mod world;

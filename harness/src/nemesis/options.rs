@@ -66,6 +66,14 @@ pub(super) fn share(options: &FaultOptions, name: &str) -> Result<f64> {
     }
 }
 
+/// Reads a share, or `drawn`: then none.
+pub(super) fn drawn_share(options: &FaultOptions, name: &str) -> Result<Option<f64>> {
+    if text(options, name) == "drawn" {
+        return Ok(None);
+    }
+    share(options, name).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

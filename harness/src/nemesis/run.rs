@@ -3,6 +3,7 @@
 use super::recovery::Recovery;
 use super::schedule::aim_stream;
 use super::select::AllHeld;
+use super::world::Ends;
 use super::{Fault, Planned, View, Watch, Witness, World, families};
 use crate::drive::Recorder;
 use crate::network::Proof;
@@ -217,11 +218,17 @@ impl Nemesis {
 
     /// Writes down which nodes have ended without being asked to; says how many.
     pub fn look(&mut self) -> usize {
-        let crashes = self.world.cluster.take_crashes();
-        for (node, how) in &crashes {
+        let Ends { crashes, given_up } = self.world.take_ends();
+        let tell = |event: &'static str, (node, how): &(usize, String)| {
             let name = self.world.cluster.name(*node);
             self.recorder
-                .nemesis("crash", json!({"node": name, "how": how}));
+                .nemesis(event, json!({"node": name, "how": how}));
+        };
+        for end in &given_up {
+            tell("gave-up", end);
+        }
+        for end in &crashes {
+            tell("crash", end);
         }
         crashes.len()
     }

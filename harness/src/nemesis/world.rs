@@ -2,10 +2,11 @@
 
 use super::faketime::{self, Clock};
 use crate::cluster::{Cluster, State};
+use crate::disk::Rule;
 use crate::network::{Cut, Disturbance, Disturbed, Manner, Network};
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The network and the nodes, with the faults that hold them.
 #[derive(Debug)]
@@ -19,6 +20,23 @@ pub struct World {
     killed: Holds,
     paused: Holds,
     clocks: BTreeMap<usize, BTreeMap<u64, (Clock, Instant)>>,
+    sick: Holds,
+    /// How many calls a disk had refused when it fell sick, and when it was cured.
+    since: BTreeMap<usize, (u64, Option<Instant>)>,
+    /// Nodes that have ended because their disks refused calls.
+    given_up: BTreeSet<usize>,
+}
+
+/// So long after its disk was cured a node may still end of what it has seen.
+const AFTERMATH: Duration = Duration::from_secs(2);
+
+/// The ends of nodes that nobody had asked for, with how.
+#[derive(Debug, Default)]
+pub(super) struct Ends {
+    /// Those that are a finding.
+    pub(super) crashes: Vec<(usize, String)>,
+    /// Those of nodes whose disks refused calls: to stop is right.
+    pub(super) given_up: Vec<(usize, String)>,
 }
 
 type Holds = BTreeMap<usize, BTreeSet<u64>>;
@@ -34,6 +52,9 @@ impl World {
             killed: Holds::new(),
             paused: Holds::new(),
             clocks: BTreeMap::new(),
+            sick: Holds::new(),
+            since: BTreeMap::new(),
+            given_up: BTreeSet::new(),
         }
     }
 
@@ -91,18 +112,20 @@ impl World {
     pub fn kill(&mut self, fault: u64, node: usize) -> Result<()> {
         self.killed.entry(node).or_default().insert(fault);
         match self.cluster.state(node) {
-            State::Gone(_) => Ok(()),
-            State::Running | State::Paused => self.cluster.kill(node),
+            State::Gone(_) => self.note_end(node),
+            State::Running | State::Paused => self.cluster.kill(node)?,
         }
+        Ok(())
     }
 
     /// Asks a node to end on behalf of a fault.
     pub fn stop(&mut self, fault: u64, node: usize) -> Result<()> {
         self.killed.entry(node).or_default().insert(fault);
         match self.cluster.state(node) {
-            State::Gone(_) => Ok(()),
-            State::Running | State::Paused => self.cluster.terminate(node),
+            State::Gone(_) => self.note_end(node),
+            State::Running | State::Paused => self.cluster.terminate(node)?,
         }
+        Ok(())
     }
 
     /// Starts a node again, unless another fault keeps it down.
@@ -112,7 +135,13 @@ impl World {
         }
         // One that was asked to end and has not yet would do so later, and stay down.
         self.cluster.end_what_is_asked_to(node)?;
+        self.start(node)
+    }
+
+    /// Starts a node if it is gone, as the faults that are in force have it.
+    fn start(&mut self, node: usize) -> Result<()> {
         if matches!(self.cluster.state(node), State::Gone(_)) {
+            self.given_up.remove(&node);
             self.cluster.start(node)?;
             if self.clocks.contains_key(&node) {
                 faketime::set(&self.cluster, node, self.clock(node, Instant::now()))?;
@@ -172,18 +201,96 @@ impl World {
         now.fold(Clock::TRUE, Clock::and)
     }
 
-    /// The nodes that some fault has killed or paused.
+    /// Makes a node's disk fail on behalf of a fault.
+    pub(super) fn sicken(&mut self, fault: u64, node: usize, rule: Rule) -> Result<()> {
+        let policy = self.cluster.disk(node)?.policy();
+        if !self.sick.contains_key(&node) {
+            self.since.insert(node, (policy.refused(), None));
+        }
+        policy.set(fault, rule);
+        self.sick.entry(node).or_default().insert(fault);
+        Ok(())
+    }
+
+    /// Takes away what a fault does to a node's disk; starts the node again if it has ended of that, and says whether it has.
+    pub(super) fn cure(&mut self, fault: u64, node: usize) -> Result<bool> {
+        self.cluster.disk(node)?.policy().lift(fault);
+        if !release(&mut self.sick, fault, node) {
+            return Ok(false);
+        }
+        if let Some((_, cured)) = self.since.get_mut(&node) {
+            *cured = Some(Instant::now());
+        }
+        let gone = matches!(self.cluster.state(node), State::Gone(_));
+        let ours = gone && !self.killed.contains_key(&node) && self.may_give_up(node);
+        if ours {
+            self.start(node)?;
+        }
+        Ok(ours)
+    }
+
+    /// Whether a node's disk has just refused calls, so that the node may end by itself.
+    fn may_give_up(&self, node: usize) -> bool {
+        let Some((refused, cured)) = self.since.get(&node) else {
+            return false;
+        };
+        let disk = self.cluster.disk(node);
+        disk.is_ok_and(|disk| disk.policy().refused() > *refused)
+            && cured.is_none_or(|cured| cured.elapsed() < AFTERMATH)
+    }
+
+    /// Whether a node is down because its disk had refused calls.
+    pub(super) fn has_given_up(&self, node: usize) -> bool {
+        self.given_up.contains(&node)
+    }
+
+    /// Notes why a node is down, before it is next looked which ones have ended.
+    fn note_end(&mut self, node: usize) {
+        if self.may_give_up(node) && !self.cluster.was_killed(node) {
+            self.given_up.insert(node);
+        }
+    }
+
+    /// Whether some fault makes the node's disk fail.
+    pub(super) fn is_sick(&self, node: usize) -> bool {
+        self.sick.contains_key(&node)
+    }
+
+    /// Which nodes have ended since this was last called, without being asked to. One whose disk is well again is started again.
+    pub(super) fn take_ends(&mut self) -> Ends {
+        let mut ends = Ends::default();
+        for (node, how) in self.cluster.take_crashes() {
+            if !self.may_give_up(node) {
+                ends.crashes.push((node, how));
+                continue;
+            }
+            let held = self.sick.contains_key(&node) || self.killed.contains_key(&node);
+            match if held { Ok(()) } else { self.start(node) } {
+                Ok(()) => ends.given_up.push((node, how)),
+                Err(error) => ends.crashes.push((node, format!("{how}; {error:#}"))),
+            }
+        }
+        for (node, _) in &ends.given_up {
+            if matches!(self.cluster.state(*node), State::Gone(_)) {
+                self.given_up.insert(*node);
+            }
+        }
+        ends
+    }
+
+    /// The nodes that some fault has killed or paused, or made end.
     pub fn held(&self) -> BTreeSet<usize> {
         self.killed
             .keys()
             .chain(self.paused.keys())
+            .chain(&self.given_up)
             .copied()
             .collect()
     }
 
     /// Whether some fault keeps the node down.
     pub fn is_killed(&self, node: usize) -> bool {
-        self.killed.contains_key(&node)
+        self.killed.contains_key(&node) || self.given_up.contains(&node)
     }
 
     /// Whether some fault keeps the node paused.

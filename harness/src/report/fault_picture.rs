@@ -111,6 +111,8 @@ fn marks(scene: &Scene<'_>) -> Vec<(Time, String)> {
     let phases = scene.phases.iter().map(|(name, at)| (*at, phase(name)));
     let crashes = scene.crashes.iter();
     let crashes = crashes.map(|c| (c.at, format!("{} ended by itself", c.node)));
+    let gave_up = scene.gave_up.iter();
+    let gave_up = gave_up.map(|c| (c.at, format!("{} stopped: its disk had failed", c.node)));
     let recovery = scene.recovery.iter().map(|recovery| {
         let text = match recovery.after_ms {
             Some(ms) if recovery.recovered => {
@@ -121,7 +123,8 @@ fn marks(scene: &Scene<'_>) -> Vec<(Time, String)> {
         };
         (recovery.at, text)
     });
-    let mut marks: Vec<(Time, String)> = phases.chain(crashes).chain(recovery).collect();
+    let ends = crashes.chain(gave_up);
+    let mut marks: Vec<(Time, String)> = phases.chain(ends).chain(recovery).collect();
     marks.sort_by_key(|(at, _)| *at);
     marks
 }

@@ -119,6 +119,8 @@ pub(super) struct Scene<'h> {
     /// Name and beginning of each phase of the driver.
     pub(super) phases: Vec<(String, Time)>,
     pub(super) crashes: Vec<Crash>,
+    /// Ends of nodes whose disks had refused calls: no finding.
+    pub(super) gave_up: Vec<Crash>,
     pub(super) recovery: Option<Recovery>,
     pub(super) interrupted: Option<String>,
     /// What time axes show of the whole run, in ns.
@@ -135,6 +137,7 @@ impl<'h> Scene<'h> {
             faults: Vec::new(),
             phases: Vec::new(),
             crashes: Vec::new(),
+            gave_up: Vec::new(),
             recovery: None,
             interrupted: None,
             from,
@@ -159,11 +162,8 @@ impl<'h> Scene<'h> {
                     why: text(value, "why"),
                 });
             }
-            "crash" => self.crashes.push(Crash {
-                at: event.time,
-                node: text(value, "node"),
-                how: text(value, "how"),
-            }),
+            "crash" => self.crashes.push(ended(event)),
+            "gave-up" => self.gave_up.push(ended(event)),
             "interrupted" => self.interrupted = Some(text(value, "why")),
             _ => self.take_fault(event),
         }
@@ -238,6 +238,14 @@ fn span(history: &History) -> (f64, f64) {
         0.0
     };
     (from, if last > from { last } else { from + 1.0 })
+}
+
+fn ended(event: &Event) -> Crash {
+    Crash {
+        at: event.time,
+        node: text(&event.value, "node"),
+        how: text(&event.value, "how"),
+    }
 }
 
 fn injected(id: u64, event: &Event) -> Fault {

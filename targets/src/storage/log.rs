@@ -6,7 +6,7 @@
 //! are gone, and the caller must not trust this node's word as a voter.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -95,7 +95,7 @@ impl LogFile {
             .truncate(false)
             .open(&marker_path)
             .map_err(failed("open", &marker_path))?;
-        let synced = read_marker(&marker);
+        let synced = read_marker(&marker).map_err(failed("read", &marker_path))?;
         let (mut segments, mut recovery) = read_segments(dir)?;
         if segments.is_empty() {
             segments.push(create_segment(dir, 0, 0)?);
@@ -127,14 +127,16 @@ impl LogFile {
     }
 
     /// Of the active segment: its path, where the last record ends that is durable, and where each one after it ends.
-    pub(super) fn unsynced(&self) -> (&Path, u64, Vec<u64>) {
-        let (active, synced) = (self.active(), read_marker(&self.marker));
+    pub(super) fn unsynced(&self) -> Result<(&Path, u64, Vec<u64>), StorageError> {
+        let read = read_marker(&self.marker);
+        let synced = read.map_err(failed("read", &self.dir.join(MARKER)))?;
+        let active = self.active();
         let durable = synced.saturating_sub(active.base) as usize;
         let ends = active.records.iter().map(|(end, _)| *end);
         let mut ends: Vec<u64> = ends.collect();
         let after = ends.split_off(durable.min(ends.len()));
         let end = ends.last().copied().unwrap_or(SEGMENT_HEADER as u64);
-        (&active.path, end, after)
+        Ok((&active.path, end, after))
     }
 
     /// Appends records that continue the log, in one write.
@@ -245,12 +247,14 @@ impl LogFile {
     }
 }
 
-/// The durable position; an unreadable marker promises nothing.
-fn read_marker(marker: &File) -> u64 {
+/// The durable position. A torn marker promises nothing; one that the disk does not give may have promised anything.
+fn read_marker(marker: &File) -> io::Result<u64> {
     let mut bytes = [0; 12];
     match marker.read_exact_at(&mut bytes, 0) {
-        Ok(()) if checksum(&[&bytes[..8]]) == u32_at(&bytes, 8) => u64_at(&bytes, 0),
-        _ => 0,
+        Ok(()) if checksum(&[&bytes[..8]]) == u32_at(&bytes, 8) => Ok(u64_at(&bytes, 0)),
+        Ok(()) => Ok(0),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
+        Err(error) => Err(error),
     }
 }
 
@@ -365,4 +369,19 @@ fn read_records(path: PathBuf, base: (u64, u64), bytes: &[u8], recovery: &mut Re
         }
     });
     segment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_that_cannot_be_read_is_not_taken_for_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        // Reading a folder fails as a broken disk does.
+        assert!(read_marker(&File::open(dir.path()).unwrap()).is_err());
+        let torn = dir.path().join(MARKER);
+        fs::write(&torn, [7; 5]).unwrap();
+        assert_eq!(read_marker(&File::open(torn).unwrap()).unwrap(), 0);
+    }
 }

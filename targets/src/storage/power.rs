@@ -21,7 +21,7 @@ pub struct Lost {
 /// may be torn. The node must not run.
 pub fn lose_unsynced(dir: &Path, keep: f64) -> Result<Lost, StorageError> {
     let (log, _) = LogFile::open(dir)?;
-    let (path, synced_end, ends) = log.unsynced();
+    let (path, synced_end, ends) = log.unsynced()?;
     let Some(end) = ends.last() else {
         return Ok(Lost {
             records: 0,

@@ -1,6 +1,7 @@
 //! One family of faults a file; each has its entry in [`families`].
 
 mod clock;
+mod disk;
 mod kill;
 mod packets;
 mod partition;
@@ -23,6 +24,7 @@ pub fn families() -> &'static [&'static dyn Family] {
         &pause::Pause,
         &slow::Slow,
         &power::Power,
+        &disk::Disks,
         &clock::Clocks,
     ]
 }

@@ -1,9 +1,11 @@
 //! Loss of power: the nodes are gone at once, and with them everything that they had not forced to their disks.
 //!
-//! SIGKILL alone loses nothing that was written. So the target's own storage forgets what it had not synced before the node is started again.
+//! SIGKILL alone loses nothing that was written. So the target's own storage forgets what it had not synced before the node is started again; where it cannot,
+//! a disk of ours does that is mounted over the node's data (FUSE).
 
+use crate::cluster::{Cluster, Forgets};
 use crate::nemesis::down::{Down, Way};
-use crate::nemesis::options::text;
+use crate::nemesis::options::{drawn_share, text};
 use crate::nemesis::select;
 use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, Planned, Shape, View};
 use anyhow::{Result, bail};
@@ -67,20 +69,45 @@ impl Family for Power {
     }
 
     fn options(&self) -> &'static [FaultOption] {
-        &[FaultOption {
-            name: "kept",
-            default: "0%",
-            help: "how much of what was not synced has reached the disk all the same, the last of it torn; a share, or drawn",
-        }]
+        &[
+            FaultOption {
+                name: "kept",
+                default: "0%",
+                help: "how much of what was not synced has reached the disk all the same, the last of it torn; a share, or drawn",
+            },
+            FaultOption {
+                name: "by",
+                default: "auto",
+                help: "who forgets: target (its own storage), fuse (a disk mounted over its data), or auto: the target where it can",
+            },
+        ]
     }
 
     fn understands(&self, options: &FaultOptions) -> Result<()> {
+        forgets(options)?;
         kept(options).map(drop)
     }
 
-    fn possible(&self, _: &[&Planned], target: &dyn Target) -> Result<()> {
-        if target.lose_unsynced().is_none() {
-            bail!("this target's storage cannot tell what it had not synced");
+    fn possible(&self, planned: &[&Planned], target: &dyn Target) -> Result<()> {
+        let target = target.lose_unsynced().is_some();
+        for fault in planned {
+            match (forgets(&fault.options)?, target) {
+                (Forgets::Target, false) => {
+                    bail!("this target's storage cannot tell what it had not synced; by=fuse can")
+                }
+                (Forgets::Target | Forgets::Auto, true) => {}
+                (Forgets::Disk, _) | (Forgets::Auto, false) => crate::disk::usable()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, planned: &[&Planned], cluster: &mut Cluster) -> Result<()> {
+        for fault in planned {
+            match (forgets(&fault.options)?, cluster.can_lose_unsynced()) {
+                (Forgets::Target, _) | (Forgets::Auto, true) => {}
+                (Forgets::Disk, _) | (Forgets::Auto, false) => cluster.mount_disks()?,
+            }
         }
         Ok(())
     }
@@ -97,15 +124,24 @@ impl Family for Power {
         Ok(Box::new(Down {
             nodes,
             names: view.names.clone(),
-            way: Way::PowerLoss { kept },
+            way: Way::PowerLoss {
+                kept,
+                forgets: forgets(options)?,
+            },
         }))
     }
 }
 
 /// A share; none: it is drawn.
 fn kept(options: &FaultOptions) -> Result<Option<f64>> {
-    if text(options, "kept") == "drawn" {
-        return Ok(None);
+    drawn_share(options, "kept")
+}
+
+fn forgets(options: &FaultOptions) -> Result<Forgets> {
+    match text(options, "by") {
+        "auto" => Ok(Forgets::Auto),
+        "target" => Ok(Forgets::Target),
+        "fuse" => Ok(Forgets::Disk),
+        other => bail!("by = {other:?} is neither auto, nor target, nor fuse"),
     }
-    crate::nemesis::options::share(options, "kept").map(Some)
 }
