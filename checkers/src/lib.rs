@@ -87,6 +87,11 @@ pub trait Property: Sync {
         false
     }
 
+    /// Whether it holds of every beginning of a history of which it holds: then a violation that is found while a run goes on is one for good.
+    fn holds_of_beginnings(&self) -> bool {
+        false
+    }
+
     /// Whether the history has the operations that it is about.
     fn fits(&self, history: &Prepared<'_>) -> bool;
 

@@ -10,6 +10,7 @@ pub mod capture;
 pub mod check;
 pub mod cli;
 pub mod cluster;
+pub mod control;
 pub mod convert;
 mod disk;
 pub mod doctor;

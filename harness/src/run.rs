@@ -1,6 +1,6 @@
 //! One experiment, from the spec to the report: the whole story on one screen.
 
-use crate::drive::Failed;
+use crate::drive::{Failed, Way};
 use crate::nemesis::Impossible;
 use crate::spec::{Pcap, Resolved};
 use crate::stderr::say;
@@ -15,11 +15,11 @@ pub fn run(
     spec: &Resolved,
     left_out: &[Impossible],
     out: &Path,
-    quiet: bool,
+    way: Way,
     json: bool,
 ) -> Result<i32> {
     let run = Run::create(spec, out)?;
-    if let Err(error) = drive::record(spec, left_out, &run, quiet) {
+    if let Err(error) = drive::record(spec, left_out, &run, way) {
         if let Some(Failed::AtOnce(_)) = error.downcast_ref() {
             return Err(error);
         }

@@ -109,7 +109,7 @@ fn operations_over_delayed_links_take_as_long_as_the_delay() {
     let heal = time(stages(&events, "heal")[0]);
     let inject = stages(&events, "inject")[0];
     let what = inject["value"]["what"].as_str().unwrap();
-    let node = what.strip_prefix("packets of ").unwrap().split(':').next();
+    let node = what.strip_prefix("packets ").unwrap().split(':').next();
     let all = latencies(&events, node.unwrap());
     let during = all
         .iter()

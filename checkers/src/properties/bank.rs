@@ -33,6 +33,10 @@ impl Property for Bank {
         "bank"
     }
 
+    fn holds_of_beginnings(&self) -> bool {
+        true
+    }
+
     fn summary(&self) -> &'static str {
         "every read of all accounts has the same accounts and the same total"
     }

@@ -33,6 +33,10 @@ impl Property for Causal {
         "causal"
     }
 
+    fn holds_of_beginnings(&self) -> bool {
+        true
+    }
+
     fn summary(&self) -> &'static str {
         "whoever saw an effect also saw its causes: what its session did before, and what it had read"
     }

@@ -26,6 +26,10 @@ impl Property for CausalReverse {
         "causal-reverse"
     }
 
+    fn holds_of_beginnings(&self) -> bool {
+        true
+    }
+
     fn summary(&self) -> &'static str {
         "who sees an insert sees every one that was acknowledged before that was invoked"
     }

@@ -36,6 +36,10 @@ impl Property for ConsistentPrefix {
         "consistent-prefix"
     }
 
+    fn holds_of_beginnings(&self) -> bool {
+        true
+    }
+
     fn summary(&self) -> &'static str {
         "every transaction reads the state after some prefix of one order of the writes; no answer is seen before its question"
     }

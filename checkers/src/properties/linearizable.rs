@@ -29,6 +29,10 @@ impl Property for Linearizable {
         "linearizable"
     }
 
+    fn holds_of_beginnings(&self) -> bool {
+        true
+    }
+
     fn summary(&self) -> &'static str {
         "every operation takes effect at one moment between its invocation and its completion"
     }

@@ -30,6 +30,10 @@ impl Property for LongFork {
         "long-fork"
     }
 
+    fn holds_of_beginnings(&self) -> bool {
+        true
+    }
+
     fn summary(&self) -> &'static str {
         "of keys that are each written once, no two reads see two writes in opposite orders"
     }

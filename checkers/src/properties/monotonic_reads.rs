@@ -29,6 +29,10 @@ impl Property for MonotonicReads {
         "monotonic-reads"
     }
 
+    fn holds_of_beginnings(&self) -> bool {
+        true
+    }
+
     fn summary(&self) -> &'static str {
         "a session never reads an older version than it has read before"
     }

@@ -42,6 +42,10 @@ impl Property for MonotonicWrites {
         "monotonic-writes"
     }
 
+    fn holds_of_beginnings(&self) -> bool {
+        true
+    }
+
     fn summary(&self) -> &'static str {
         "who sees a session's write sees the writes that it had made before"
     }

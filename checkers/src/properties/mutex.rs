@@ -36,6 +36,10 @@ impl Property for Mutex {
         "mutex"
     }
 
+    fn holds_of_beginnings(&self) -> bool {
+        true
+    }
+
     fn summary(&self) -> &'static str {
         "a lock has one holder at a time, and only its holder releases it"
     }

@@ -32,6 +32,10 @@ impl Property for Pram {
         "pram"
     }
 
+    fn holds_of_beginnings(&self) -> bool {
+        true
+    }
+
     fn summary(&self) -> &'static str {
         "each session sees the writes of every other one in the order in which that made them"
     }

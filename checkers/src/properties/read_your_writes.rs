@@ -28,6 +28,10 @@ impl Property for ReadYourWrites {
         "read-your-writes"
     }
 
+    fn holds_of_beginnings(&self) -> bool {
+        true
+    }
+
     fn summary(&self) -> &'static str {
         "a session reads its own acknowledged writes, or newer ones"
     }

@@ -35,6 +35,10 @@ impl Property for Sequential {
         "sequential"
     }
 
+    fn holds_of_beginnings(&self) -> bool {
+        true
+    }
+
     fn summary(&self) -> &'static str {
         "one order of all operations on all keys keeps the order of each session"
     }

@@ -25,6 +25,10 @@ impl Property for SplitBrain {
         "split-brain"
     }
 
+    fn holds_of_beginnings(&self) -> bool {
+        true
+    }
+
     fn summary(&self) -> &'static str {
         "no two nodes acknowledge writes in one term, and none in a lower term after another in a higher one"
     }

@@ -32,6 +32,10 @@ impl Property for StaleReads {
         "stale-reads"
     }
 
+    fn holds_of_beginnings(&self) -> bool {
+        true
+    }
+
     fn summary(&self) -> &'static str {
         "no read returns a value that an acknowledged write had replaced before the read began"
     }

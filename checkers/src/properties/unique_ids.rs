@@ -23,6 +23,10 @@ impl Property for UniqueIds {
         "unique-ids"
     }
 
+    fn holds_of_beginnings(&self) -> bool {
+        true
+    }
+
     fn summary(&self) -> &'static str {
         "no server-assigned id is handed out twice"
     }

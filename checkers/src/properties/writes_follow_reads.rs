@@ -42,6 +42,10 @@ impl Property for WritesFollowReads {
         "writes-follow-reads"
     }
 
+    fn holds_of_beginnings(&self) -> bool {
+        true
+    }
+
     fn summary(&self) -> &'static str {
         "who sees a session's write sees what it had read before"
     }

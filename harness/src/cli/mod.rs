@@ -3,6 +3,7 @@
 mod bisect;
 mod campaign;
 mod check;
+mod fault;
 mod replay;
 mod run;
 mod shared;
@@ -15,6 +16,7 @@ use bisect::BisectArgs;
 use campaign::CampaignArgs;
 use check::{CheckArgs, ReportArgs, check_path, report_path};
 use clap::{Parser, Subcommand};
+use fault::{ExecArgs, FaultArgs};
 use replay::ReplayArgs;
 use run::RunArgs;
 use shrink::ShrinkArgs;
@@ -43,6 +45,10 @@ enum Command {
     Replay(ReplayArgs),
     /// The fewest and shortest faults, clients and operations with which a saved run still fails
     Shrink(ShrinkArgs),
+    /// A fault by hand into a run that goes on or is held, its heal, how things are, or the end
+    Fault(FaultArgs),
+    /// A command inside a run, in a node's network
+    Exec(ExecArgs),
     /// Which commit of a target made it fail
     Bisect(BisectArgs),
     /// What there is: targets, workloads, nemeses, properties, with options and defaults
@@ -136,6 +142,8 @@ fn dispatch(command: Command) -> Result<i32, Failure> {
         Command::Campaign(args) => args.carry_out(),
         Command::Replay(args) => args.carry_out(),
         Command::Shrink(args) => args.carry_out(),
+        Command::Fault(args) => args.carry_out(),
+        Command::Exec(args) => args.carry_out(),
         Command::Bisect(args) => args.carry_out(),
         Command::List { what, json } => harness(list::print(what, json)).map(|()| exit::PASS),
         Command::Convert { from, to } => usage(convert::convert(&from, &to)).map(|()| exit::PASS),

@@ -1,6 +1,7 @@
 //! `schism run`: a spec, from a file and flags.
 
 use super::{Failure, harness, usage};
+use crate::drive::Way;
 use crate::spec::{Binding, Pcap, Spec, Stretch};
 use crate::{capture, run, store};
 use anyhow::{Context, Result, bail};
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct RunArgs {
     /// A spec file (TOML); flags override it
     spec: Option<PathBuf>,
@@ -78,6 +80,15 @@ pub(super) struct RunArgs {
     /// passes, unless WHEN is `always`
     #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "failed")]
     pcap: Option<Pcap>,
+    /// End the load at the first violation that can be told before the end (not that of a property that needs final reads)
+    #[arg(long)]
+    stop_on_violation: bool,
+    /// Leave the cluster up when the load ends, faults in force, until `schism fault end` or Ctrl-C
+    #[arg(long)]
+    hold: bool,
+    /// Families of faults that are made ready for `schism fault`, beside those that are planned
+    #[arg(long, value_delimiter = ',', value_name = "F")]
+    prepare: Vec<String>,
     /// Where runs are kept
     #[arg(long, default_value = "results", value_name = "DIR")]
     out: PathBuf,
@@ -103,7 +114,12 @@ impl RunArgs {
         usage(store::writable(&self.out))?;
         harness(self.parent.map_or(Ok(()), end_with))?;
         let left_out = usage(spec.impossible())?;
-        harness(run::run(&spec, &left_out, &self.out, self.quiet, self.json))
+        let way = Way {
+            quiet: self.quiet,
+            hold: self.hold,
+            stop_on_violation: self.stop_on_violation,
+        };
+        harness(run::run(&spec, &left_out, &self.out, way, self.json))
     }
 
     pub(super) fn spec(&self) -> Result<Spec> {
@@ -122,6 +138,9 @@ impl RunArgs {
         over(&mut spec.client_timeout, self.client_timeout.as_ref());
         over(&mut spec.recovery_limit, self.recovery_limit.as_ref());
         over(&mut spec.seed, self.seed.as_ref());
+        if !self.prepare.is_empty() {
+            spec.prepare.clone_from(&self.prepare);
+        }
         spec.recovers_within = self.recovers_within.or(spec.recovers_within);
         spec.skip_unavailable |= self.skip_unavailable;
         over(&mut spec.pcap, self.pcap.as_ref());

@@ -4,16 +4,18 @@
 
 mod clients;
 mod interrupt;
+mod lookout;
 mod progress;
 mod recorder;
 
 pub use clients::{Connection, TargetConnection, Worker};
 pub use recorder::{Recorder, Writer};
 
-use crate::arena::{Arena, Ending, NetNs, run_inside};
+use crate::arena::{Arena, Ending, Host, NetNs, run_inside};
 use crate::capture::{self, Taker, Tally};
 use crate::cluster::Cluster;
-use crate::nemesis::{Impossible, Nemesis, Planned, World};
+use crate::control::{self, Orders, Place};
+use crate::nemesis::{self, Impossible, Nemesis, Planned, World};
 use crate::network::Network;
 use crate::schedule::Schedule;
 use crate::spec::{Binding, Pcap, Resolved};
@@ -22,12 +24,15 @@ use crate::stderr::say;
 use crate::store::Run;
 use anyhow::{Context, Result, bail};
 use interrupt::Interrupts;
+use lookout::Lookout;
 use progress::Progress;
 use schism_history::{Event, NodeId, Process, Time};
 use schism_targets::registry::NodeAddress;
 use schism_workloads::generator::{Arrivals, Listed, stream};
 use schism_workloads::{Completion, Generator, Invocation};
 use serde_json::json;
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,27 +49,49 @@ const STOP_PATIENCE: Duration = Duration::from_millis(500);
 /// How long the final reads of one replica may take, together.
 const FINAL_READ_LIMIT: Duration = Duration::from_secs(10);
 
+/// How a run is carried out, which changes nothing of what it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Way {
+    /// No progress on stderr.
+    pub quiet: bool,
+    /// Whether the cluster stays up after the load, faults in force, until it is told to end.
+    pub hold: bool,
+    /// Whether the load ends at the first violation.
+    pub stop_on_violation: bool,
+}
+
 /// Records the run into its folder, without faults of the families that are left out: enters the arena, and comes back when it is gone.
-pub fn record(spec: &Resolved, left_out: &[Impossible], run: &Run, quiet: bool) -> Result<()> {
+pub fn record(spec: &Resolved, left_out: &[Impossible], run: &Run, way: Way) -> Result<()> {
     let origin = Instant::now();
     let stored = spec.schedule()?;
-    let plan = spec.faults()?;
+    let can = |fault: &Planned| left_out.iter().all(|l| l.family != fault.family);
     let plan = Plan {
-        faults: plan
+        faults: spec.faults()?.into_iter().filter(can).collect(),
+        made_ready: nemesis::made_ready(&spec.spec)?
             .into_iter()
-            .filter(|fault| left_out.iter().all(|l| l.family != fault.family))
+            .filter(can)
             .collect(),
         left_out,
         operations: stored.as_ref(),
     };
-    let inside = || match inside(spec, plan, run, origin, quiet) {
+    let mut listener = match control::listen(run.folder()) {
+        Ok(listener) => Some(listener),
+        Err(error) if way.hold => return Err(error),
+        Err(error) => {
+            tracing::warn!("no faults by hand: {error:#}");
+            None
+        }
+    };
+    let inside = || match inside(spec, plan, run, origin, way, listener.take()) {
         Ok(()) => crate::exit::PASS,
         Err(error) => {
             say(&format!("schism: {error:#}"));
             crate::exit::HARNESS
         }
     };
-    let ending = run_inside(inside)?;
+    let ending = run_inside(inside);
+    control::close(run.folder());
+    let ending = ending?;
     match ending {
         Ending::Code(crate::exit::PASS) => run.arena_went(origin),
         Ending::Code(interrupt::AT_ONCE) => Err(Failed::AtOnce(run.folder().to_owned()).into()),
@@ -100,13 +127,22 @@ pub enum Failed {
 struct Plan<'a> {
     /// The faults that will come.
     faults: Vec<Planned>,
+    /// One of each family that is made ready for faults by hand.
+    made_ready: Vec<Planned>,
     /// Those that this machine cannot do.
     left_out: &'a [Impossible],
     /// The operations that are to be done again, instead of what the seed draws.
     operations: Option<&'a Schedule>,
 }
 
-fn inside(spec: &Resolved, plan: Plan<'_>, run: &Run, origin: Instant, quiet: bool) -> Result<()> {
+fn inside(
+    spec: &Resolved,
+    plan: Plan<'_>,
+    run: &Run,
+    origin: Instant,
+    way: Way,
+    listener: Option<UnixListener>,
+) -> Result<()> {
     let asked = Instant::now();
     let arena = Arena::build(spec.spec.nodes)?;
     let network = Network::new(&arena)?;
@@ -116,7 +152,7 @@ fn inside(spec: &Resolved, plan: Plan<'_>, run: &Run, origin: Instant, quiet: bo
         "arena",
         json!({"up_ms": up_ms, "firewall": network.variant().name()}),
     );
-    let control = tokio::runtime::Builder::new_current_thread()
+    let controller = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the controller's runtime")?;
@@ -132,11 +168,17 @@ fn inside(spec: &Resolved, plan: Plan<'_>, run: &Run, origin: Instant, quiet: bo
     let driver = Driver {
         spec,
         plan,
+        way,
+        run,
         nodes: cluster.addresses.clone().into(),
         watcher: Watcher::new(spec.target, &cluster.addresses)?,
         recorder,
     };
-    let driven = control.block_on(driver.drive(World::new(network, cluster), &clients, quiet));
+    let orders = listener
+        .map(|listener| control::serve(listener, places(&arena, run)))
+        .transpose()?;
+    let world = World::new(network, cluster);
+    let driven = controller.block_on(driver.drive(world, &clients, orders));
     clients.shutdown_background();
     if let Some(captures) = captures {
         end_captures(captures, &driver.recorder);
@@ -144,6 +186,21 @@ fn inside(spec: &Resolved, plan: Plan<'_>, run: &Run, origin: Instant, quiet: bo
     usage(&driver.recorder);
     let written = writer.finish();
     driven.and(written)
+}
+
+/// Where commands by hand are carried out: each host's namespace, and its folder.
+fn places(arena: &Arena, run: &Run) -> BTreeMap<String, Place> {
+    let place = |host: &Host| {
+        let own = run.nodes_folder().join(&host.name);
+        let folder = if own.is_dir() {
+            own
+        } else {
+            run.folder().to_owned()
+        };
+        let ns = host.ns.clone();
+        (host.name.clone(), Place { ns, folder })
+    };
+    arena.hosts().map(place).collect()
 }
 
 /// Begins the captures that are wanted: before the first node starts.
@@ -212,9 +269,29 @@ fn usage(recorder: &Recorder) {
     );
 }
 
+/// Why the load has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// Its time was over, or the nemesis had done all.
+    Over,
+    /// By this signal.
+    By(&'static str),
+    /// A violation was found.
+    Violated,
+}
+
+async fn first_violation(lookout: &mut Option<Lookout>) -> String {
+    match lookout {
+        Some(lookout) => lookout.first().await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Driver<'a> {
     spec: &'a Resolved,
     plan: Plan<'a>,
+    way: Way,
+    run: &'a Run,
     nodes: Arc<[NodeAddress]>,
     watcher: Watcher,
     recorder: Arc<Recorder>,
@@ -225,12 +302,12 @@ impl Driver<'_> {
         &self,
         world: World,
         clients: &tokio::runtime::Runtime,
-        quiet: bool,
+        orders: Option<Orders>,
     ) -> Result<()> {
         let mut interrupts = Interrupts::listen()?;
         let spec = &self.spec.spec;
         self.tell_plan();
-        let mut progress = Progress::new(spec.time_limit, quiet);
+        let mut progress = Progress::new(spec.time_limit, self.way.quiet);
         let mut nemesis = Nemesis::new(
             world,
             Arc::clone(&self.recorder),
@@ -239,7 +316,10 @@ impl Driver<'_> {
             spec.recovery_limit,
         );
 
-        nemesis.prepare(&self.plan.faults)?;
+        if let Some(orders) = orders {
+            nemesis.take_orders(orders, spec);
+        }
+        nemesis.prepare(&[&self.plan.faults[..], &self.plan.made_ready].concat())?;
         self.start_cluster(&mut nemesis).await?;
         let load = self.load(&mut nemesis, clients, &mut progress, &mut interrupts);
         let loaded = load.await;
@@ -324,6 +404,7 @@ impl Driver<'_> {
             .map(|i| clients.spawn(self.worker(i).work(begun, stopped.clone())))
             .collect();
         let mut tick = tokio::time::interval(progress::TICK);
+        let mut lookout = self.lookout()?;
         let outcome = {
             let faults = nemesis.carry_out(schedule, begun, self.spec.spec.end_after);
             tokio::pin!(faults);
@@ -331,12 +412,17 @@ impl Driver<'_> {
             tokio::pin!(end);
             loop {
                 tokio::select! {
-                    failed = &mut faults => break failed.map(|()| None),
-                    () = &mut end => break Ok(None),
+                    failed = &mut faults => break failed.map(|()| Ended::Over),
+                    () = &mut end => break Ok(Ended::Over),
                     signal = interrupts.first() => {
                         self.recorder.nemesis("interrupted", json!({"why": signal}));
                         progress.say(&format!("{signal}: ending the run early, checking what there is (once more to stop at once)"));
-                        break Ok(Some(signal));
+                        break Ok(Ended::By(signal));
+                    }
+                    found = first_violation(&mut lookout) => {
+                        self.recorder.nemesis("violation", json!({"what": found}));
+                        progress.say(&format!("violation: {found}"));
+                        break Ok(Ended::Violated);
                     }
                     _ = tick.tick() => {
                         progress.tick(&self.recorder);
@@ -348,16 +434,22 @@ impl Driver<'_> {
             }
         };
         let _ = stop.send(true);
+        let mut interrupted = matches!(outcome, Ok(Ended::By(_)));
+        if self.way.hold && outcome.is_ok() && !interrupted {
+            interrupted = self.hold(nemesis, progress, interrupts).await?;
+        }
         progress.say("healing, waiting for recovery, reading every replica");
         self.phase("heal");
-        let why = outcome.as_ref().ok().copied().flatten().map_or_else(
-            || "the clients' time was over before it could come".to_owned(),
-            |signal| format!("the run was ended by {signal} before it came"),
-        );
+        let why = match outcome {
+            Ok(Ended::By(signal)) => format!("the run was ended by {signal} before it came"),
+            Ok(Ended::Violated) => {
+                "the load ended at the first violation before it came".to_owned()
+            }
+            _ => "the clients' time was over before it could come".to_owned(),
+        };
         nemesis.missed(schedule, &why);
         nemesis.heal_all()?;
         // The last operations are completed: after the heal, for they may wait for a node that a fault held.
-        let mut interrupted = matches!(outcome, Ok(Some(_)));
         let last = async {
             for worker in workers {
                 worker.await.context("a client's task panicked")?;
@@ -372,6 +464,46 @@ impl Driver<'_> {
             }
         }
         outcome.map(|_| interrupted)
+    }
+
+    /// Looks for violations while the load goes on, if that is wanted.
+    fn lookout(&self) -> Result<Option<Lookout>> {
+        let wanted = self.way.stop_on_violation.then(|| self.run.history_path());
+        wanted
+            .map(|history| Lookout::start(history, &self.spec.deciding()))
+            .transpose()
+    }
+
+    /// Leaves everything as it is until it is told to end; true: by a signal.
+    async fn hold(
+        &self,
+        nemesis: &mut Nemesis,
+        progress: &mut Progress,
+        interrupts: &mut Interrupts,
+    ) -> Result<bool> {
+        self.phase("hold");
+        progress.finish();
+        let run = self.run.folder().display();
+        let faults = match nemesis.faults() {
+            none if none.is_empty() => "no fault is in force".to_owned(),
+            faults => faults,
+        };
+        say(&format!(
+            "held: the cluster stays up, clients have stopped; {faults}\n\
+             from another terminal:\n  \
+             schism exec --run {run} n1 -- ss -tn\n  \
+             schism fault --run {run} status\n  \
+             schism fault --run {run} kill n1        (or: heal; `schism list nemeses` has all)\n\
+             logs: {run}/nodes/n1/stderr\n\
+             to go on with heal, recovery, final reads and checks: schism fault --run {run} end, or Ctrl-C here"
+        ));
+        tokio::select! {
+            held = nemesis.hold() => held.map(|()| false),
+            signal = interrupts.first() => {
+                say(&format!("{signal}: going on to the end (once more to stop at once)"));
+                Ok(true)
+            }
+        }
     }
 
     fn worker(&self, number: u64) -> Worker<TargetConnection> {

@@ -4,6 +4,8 @@
 //! moment of injection, because only then is it known who leads. Several faults may be in force at once: [`World`] keeps who
 //! holds what, so that healing one does not undo another.
 
+mod by_hand;
+mod course;
 mod damage;
 mod down;
 pub(crate) mod faketime;
@@ -24,7 +26,7 @@ pub use options::{FaultOption, FaultOptions};
 pub use possible::{Impossible, impossible};
 pub(crate) use run::NOT_INJECTED;
 pub use run::Nemesis;
-pub use schedule::{Planned, plan};
+pub use schedule::{Planned, made_ready, plan};
 pub use witness::{Watch, Witness};
 pub use world::World;
 
@@ -89,6 +91,10 @@ pub trait Family: Sync {
     /// Tried before anything of the run starts.
     fn possible(&self, _planned: &[&Planned], _target: &dyn Target) -> Result<()> {
         Ok(())
+    }
+    /// Whether it must be made ready before the nodes are started, for a fault with these options that nobody has planned.
+    fn before_start(&self, _options: &FaultOptions, _cluster: &Cluster) -> bool {
+        false
     }
     /// What it needs before the nodes are started, for the faults of its kind that are planned: an environment, a mount. An error says what the machine lacks.
     fn prepare(&self, _planned: &[&Planned], _cluster: &mut Cluster) -> Result<()> {

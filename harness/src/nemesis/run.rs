@@ -1,12 +1,15 @@
 //! Carries the schedule out: injects, proves, heals, proves again, and writes each of the four into the history.
 
+use super::course::{Course, Step};
 use super::recovery::Recovery;
 use super::schedule::aim_stream;
 use super::select::AllHeld;
 use super::world::Ends;
 use super::{Fault, Planned, View, Watch, Witness, World, families};
+use crate::control::{Order, Orders};
 use crate::drive::Recorder;
 use crate::network::Proof;
+use crate::spec::Spec;
 use crate::status::Watcher;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
@@ -19,10 +22,18 @@ pub struct Nemesis {
     /// What the faults act on.
     pub world: World,
     recorder: Arc<Recorder>,
-    watcher: Watcher,
-    seed: u64,
-    active: BTreeMap<u64, (Planned, Box<dyn Fault>)>,
+    pub(super) watcher: Watcher,
+    pub(super) seed: u64,
+    pub(super) course: Course,
+    /// The families that were made ready.
+    pub(super) prepared: BTreeSet<&'static str>,
+    orders: Option<Orders>,
+    /// What orders are read by.
+    pub(super) spec: Option<Spec>,
+    pub(super) active: BTreeMap<u64, (Planned, Box<dyn Fault>)>,
     recovery: Recovery,
+    /// Faults that stand in the run's schedule; one that came by hand does when it is healed, for only then it is known how long it lasted.
+    listed: BTreeSet<u64>,
     /// Faults that have come, or of which it is written that they have not.
     told: BTreeSet<u64>,
 }
@@ -43,20 +54,6 @@ const SUCCEED_AFTER: u64 = 20;
 /// How often it is looked whether a fault has shown enough.
 const WATCH_EVERY: Duration = Duration::from_millis(10);
 
-/// What is next for a fault. At one moment heals come first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
-    Heal,
-    /// Heal it if it has shown enough.
-    Look,
-    /// Drive it on.
-    Drive,
-    Inject,
-}
-
-/// What is to be done when, for which fault of the plan.
-type Steps = BTreeSet<(Duration, Step, usize)>;
-
 impl Nemesis {
     /// Over a world without faults. After a heal the target may take so long to recover, where nothing else is declared.
     pub fn new(
@@ -72,53 +69,100 @@ impl Nemesis {
             recorder,
             watcher,
             seed,
+            course: Course::new(&[], Instant::now()),
+            prepared: BTreeSet::new(),
+            orders: None,
+            spec: None,
             active: BTreeMap::new(),
+            listed: BTreeSet::new(),
             told: BTreeSet::new(),
         }
     }
 
-    /// Carries out the schedule, whose times count from `begun`, and looks for nodes that end by themselves. Ends `end_after` the last heal, if by then enough operations succeed;
-    /// without that, never but with an error. May be dropped at any await.
+    /// From now on takes orders, for a run of this spec.
+    pub(crate) fn take_orders(&mut self, orders: Orders, spec: &Spec) {
+        self.orders = Some(orders);
+        self.spec = Some(spec.clone());
+    }
+
+    /// Carries out the schedule, whose times count from `begun`, and looks for nodes that end by themselves. Ends `end_after` the last heal, if by then enough operations succeed, or when
+    /// it is told to; else never but with an error. May be dropped at any await.
     pub async fn carry_out(
         &mut self,
         plan: &[Planned],
         begun: Instant,
         end_after: Option<Duration>,
     ) -> Result<()> {
-        let injections = plan.iter().enumerate();
-        let mut steps: Steps = injections.map(|(i, f)| (f.at, Step::Inject, i)).collect();
-        while let Some((at, step, i)) = steps.pop_first() {
-            self.look_until(begun + at).await;
-            let fault = &plan[i];
-            match step {
-                Step::Heal => self.heal(fault.id)?,
-                Step::Look if !self.active.contains_key(&fault.id) => {}
-                Step::Look if self.recorder.watched(fault.id).has_seen(&fault.enough) => {
-                    self.heal(fault.id)?;
-                    steps.retain(|(_, _, of)| *of != i);
+        self.course = Course::new(plan, begun);
+        self.listed = plan.iter().map(|fault| fault.id).collect();
+        let mut last = None;
+        loop {
+            if self.course.next().is_none() {
+                let (end, enough) = *last.get_or_insert_with(|| {
+                    let end = end_after.map(|after| Instant::now() + after);
+                    (end, self.succeeded() + SUCCEED_AFTER)
+                });
+                // A slow machine takes longer to show that all is well again.
+                if end.is_some_and(|end| Instant::now() >= end) && self.succeeded() >= enough {
+                    return Ok(());
                 }
-                Step::Look => {
-                    steps.insert((begun.elapsed() + WATCH_EVERY, Step::Look, i));
-                }
-                Step::Drive => {
-                    if let Some(every) = self.drive(fault.id)? {
-                        // From now: one that came late is not made up for.
-                        steps.insert((begun.elapsed() + every, Step::Drive, i));
-                    }
-                }
-                Step::Inject if self.waits(plan, i, begun.elapsed()) => {
-                    steps.insert((begun.elapsed() + WATCH_EVERY, Step::Inject, i));
-                }
-                Step::Inject => self.come(fault, i, begun, &mut steps).await?,
+            }
+            let end = last.and_then(|(end, _)| end);
+            if !self.turn(end).await? {
+                return Ok(());
             }
         }
-        let end = end_after.map(|after| Instant::now() + after);
-        let enough = self.succeeded() + SUCCEED_AFTER;
-        // A slow machine takes longer to show that all is well again.
-        while end.is_none_or(|end| Instant::now() < end || self.succeeded() < enough) {
-            let next = Instant::now() + LOOK_EVERY;
-            let end = end.filter(|end| *end > Instant::now());
-            self.look_until(end.map_or(next, |end| end.min(next))).await;
+    }
+
+    /// Keeps what is in force as it is, and takes orders, until it is told to end.
+    pub(crate) async fn hold(&mut self) -> Result<()> {
+        self.course.stand_still();
+        while self.turn(None).await? {}
+        Ok(())
+    }
+
+    /// Waits for an order, for the next step, or a little while, and does what is due. False: it was told to end.
+    async fn turn(&mut self, end: Option<Instant>) -> Result<bool> {
+        let now = Instant::now();
+        let end = end.filter(|end| *end > now);
+        let next = [self.course.next(), end].into_iter().flatten();
+        let moment = next.fold(now + LOOK_EVERY, Instant::min);
+        let order = tokio::select! {
+            order = next_order(&mut self.orders) => Some(order),
+            () = tokio::time::sleep_until(moment.into()) => None,
+        };
+        self.look();
+        if let Some(order) = order
+            && !self.obey(order).await
+        {
+            return Ok(false);
+        }
+        while let Some((step, place)) = self.course.take() {
+            self.step(step, place).await?;
+        }
+        Ok(true)
+    }
+
+    async fn step(&mut self, step: Step, place: usize) -> Result<()> {
+        let fault = self.course.fault(place).clone();
+        match step {
+            Step::Heal => self.heal(fault.id).map(drop)?,
+            Step::Look if !self.active.contains_key(&fault.id) => {}
+            Step::Look if self.recorder.watched(fault.id).has_seen(&fault.enough) => {
+                self.heal(fault.id)?;
+                self.course.forget(place);
+            }
+            Step::Look => self.course.put_in(WATCH_EVERY, Step::Look, place),
+            Step::Drive => {
+                if let Some(every) = self.drive(fault.id)? {
+                    // From now: one that came late is not made up for.
+                    self.course.put_in(every, Step::Drive, place);
+                }
+            }
+            Step::Inject if self.waits(place) => {
+                self.course.put_in(WATCH_EVERY, Step::Inject, place);
+            }
+            Step::Inject => self.come(&fault, place).await?,
         }
         Ok(())
     }
@@ -129,22 +173,16 @@ impl Nemesis {
     }
 
     /// Whether a fault still waits for what the one before it must show first. It waits no longer than it would last.
-    fn waits(&self, plan: &[Planned], i: usize, now: Duration) -> bool {
-        let fault = &plan[i];
-        let Some(before) = i.checked_sub(1).map(|before| &plan[before]) else {
+    fn waits(&self, place: usize) -> bool {
+        let fault = self.course.fault(place);
+        let Some(before) = self.course.before(place) else {
             return false;
         };
-        now < fault.until && !self.recorder.watched(before.id).has_seen(&fault.when)
+        self.course.now() < fault.until && !self.recorder.watched(before.id).has_seen(&fault.when)
     }
 
     /// Aims and injects a fault, and plans its heal.
-    async fn come(
-        &mut self,
-        fault: &Planned,
-        i: usize,
-        begun: Instant,
-        steps: &mut Steps,
-    ) -> Result<()> {
+    async fn come(&mut self, fault: &Planned, place: usize) -> Result<()> {
         let waited = !fault.when.is_empty();
         let lasts = fault.until.saturating_sub(fault.at);
         let last_moment = if waited {
@@ -155,29 +193,35 @@ impl Nemesis {
         match self.aim(fault).await {
             Ok((shape, aimed)) => {
                 self.inject(fault, &shape, aimed)?;
+                let now = self.course.now();
                 let until = if waited {
-                    begun.elapsed() + lasts
+                    now + lasts
                 } else {
                     // On a busy machine an effect may take long to show; a fault has half of its time all the same.
-                    fault.until.max(begun.elapsed() + lasts / 2)
+                    fault.until.max(now + lasts / 2)
                 };
-                steps.insert((until, Step::Heal, i));
-                if let Some(every) = self.active.get(&fault.id).and_then(|(_, f)| f.every()) {
-                    steps.insert((begun.elapsed() + every, Step::Drive, i));
+                self.course.put(until, Step::Heal, place);
+                if let Some(every) = self.every(fault.id) {
+                    self.course.put(now + every, Step::Drive, place);
                 }
                 if !fault.enough.is_empty() {
-                    steps.insert((begun.elapsed() + WATCH_EVERY, Step::Look, i));
+                    self.course.put(now + WATCH_EVERY, Step::Look, place);
                 }
             }
             // Nobody leads now: later. Other faults come and go meanwhile.
-            Err(_) if begun.elapsed() + AIM_AGAIN < last_moment => {
-                steps.insert((begun.elapsed() + AIM_AGAIN, Step::Inject, i));
+            Err(_) if self.course.now() + AIM_AGAIN < last_moment => {
+                self.course.put_in(AIM_AGAIN, Step::Inject, place);
             }
             // Times that were drawn may fall where other faults hold every node: no harm is done.
             Err(error) if error.is::<AllHeld>() && !fault.written => self.skipped(fault, &error),
             Err(error) => self.never_came(fault, &format!("{error:#}")),
         }
         Ok(())
+    }
+
+    /// How often a fault in force must be driven.
+    pub(super) fn every(&self, id: u64) -> Option<Duration> {
+        self.active.get(&id).and_then(|(_, fault)| fault.every())
     }
 
     /// Drives a fault in force on; says when again.
@@ -199,21 +243,10 @@ impl Nemesis {
                 prepared
                     .and_then(|()| family.prepare_network(&own, network, self.seed))
                     .with_context(|| format!("cannot prepare {}", family.name()))?;
+                self.prepared.insert(family.name());
             }
         }
         Ok(())
-    }
-
-    /// Waits, and writes down which nodes end meanwhile without being asked to.
-    async fn look_until(&mut self, moment: Instant) {
-        loop {
-            self.look();
-            let now = Instant::now();
-            if now >= moment {
-                return;
-            }
-            tokio::time::sleep_until(moment.min(now + LOOK_EVERY).into()).await;
-        }
     }
 
     /// Writes down which nodes have ended without being asked to; says how many.
@@ -251,7 +284,7 @@ impl Nemesis {
     }
 
     /// Makes the planned fault concrete. One whose shape was drawn makes do with any node when nobody leads.
-    async fn aim(&self, planned: &Planned) -> Result<(String, Box<dyn Fault>)> {
+    pub(super) async fn aim(&self, planned: &Planned) -> Result<(String, Box<dyn Fault>)> {
         let family = families()
             .iter()
             .find(|f| f.name() == planned.family)
@@ -295,7 +328,12 @@ impl Nemesis {
             .collect()
     }
 
-    fn inject(&mut self, planned: &Planned, shape: &str, mut fault: Box<dyn Fault>) -> Result<()> {
+    pub(super) fn inject(
+        &mut self,
+        planned: &Planned,
+        shape: &str,
+        mut fault: Box<dyn Fault>,
+    ) -> Result<Proof> {
         self.look();
         self.recovery.disturbed(planned.id);
         self.told.insert(planned.id);
@@ -314,7 +352,7 @@ impl Nemesis {
         self.recorder.watch(planned.id, Watch::new(names));
         self.active.insert(planned.id, (planned.clone(), fault));
         self.tell();
-        Ok(())
+        Ok(proof)
     }
 
     /// A drawn fault that would have changed nothing is left out, aloud.
@@ -354,10 +392,17 @@ impl Nemesis {
         );
     }
 
-    fn heal(&mut self, id: u64) -> Result<()> {
-        let Some((planned, mut fault)) = self.active.remove(&id) else {
-            return Ok(());
+    /// Ends a fault; none: it is not in force.
+    pub(super) fn heal(&mut self, id: u64) -> Result<Option<Proof>> {
+        let Some((mut planned, mut fault)) = self.active.remove(&id) else {
+            return Ok(None);
         };
+        if planned.until > self.course.now() && !self.listed.contains(&id) {
+            planned.until = self.course.now();
+        }
+        if self.listed.insert(id) {
+            self.recorder.planned(&planned);
+        }
         let requested = Instant::now();
         self.event(&planned, "heal", self.shown(&planned));
         fault.heal(id, &mut self.world)?;
@@ -368,7 +413,7 @@ impl Nemesis {
         let others: Vec<u64> = self.active.keys().copied().collect();
         self.recovery.healed(&planned, requested, &others);
         self.tell();
-        Ok(())
+        Ok(Some(proof))
     }
 
     /// Waits until the target has recovered from the last fault, or has had its time for it.
@@ -390,7 +435,7 @@ impl Nemesis {
     /// Heals whatever is still in force.
     pub fn heal_all(&mut self) -> Result<()> {
         let ids: Vec<u64> = self.active.keys().copied().collect();
-        ids.into_iter().try_for_each(|id| self.heal(id))
+        ids.into_iter().try_for_each(|id| self.heal(id).map(drop))
     }
 
     fn event(&self, planned: &Planned, stage: &str, more: Map<String, Value>) {
@@ -408,6 +453,18 @@ impl Nemesis {
 
     fn tell(&self) {
         self.recorder.set_faults(self.in_force());
+    }
+}
+
+/// Never, where nobody can give any.
+async fn next_order(orders: &mut Option<Orders>) -> Order {
+    let next = match orders {
+        Some(orders) => orders.recv().await,
+        None => None,
+    };
+    match next {
+        Some(order) => order,
+        None => std::future::pending().await,
     }
 }
 

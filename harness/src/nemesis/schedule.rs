@@ -87,6 +87,21 @@ pub fn plan(spec: &Spec) -> Result<Vec<Planned>> {
     Ok(all)
 }
 
+/// A fault of each family that is to be made ready for faults by hand. None of them comes.
+pub fn made_ready(spec: &Spec) -> Result<Vec<Planned>> {
+    let mut rng = stream(spec.seed, STREAM);
+    let each = spec.prepare.iter().map(|text| {
+        let kind = spec.kind(text, spec.fault_options(text))?;
+        Ok(planned(
+            &kind,
+            spec,
+            (Duration::ZERO, Duration::ZERO),
+            &mut rng,
+        ))
+    });
+    each.collect()
+}
+
 /// The stream from which a fault draws whom it hits.
 pub(super) fn aim_stream(seed: u64, number: u64) -> ChaCha8Rng {
     stream(seed, (STREAM << 1).wrapping_add(number))

@@ -104,6 +104,7 @@ fn place_flags(scene: &Scene<'_>, axis: &Axis, at: &Layout) -> (Vec<Flag>, usize
 fn marks(scene: &Scene<'_>) -> Vec<(Time, String)> {
     let phase = |name: &str| match name {
         "main" => "clients begin".to_owned(),
+        "hold" => "clients stop, all is held".to_owned(),
         "heal" => "clients stop, all is healed".to_owned(),
         "final-reads" => "final reads".to_owned(),
         other => other.to_owned(),

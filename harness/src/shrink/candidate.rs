@@ -72,6 +72,7 @@ impl Whole {
                 nemesis: Vec::new(),
                 nemesis_options: std::collections::BTreeMap::new(),
                 phases: Vec::new(),
+                prepare: Vec::new(),
                 schedule: None,
                 faults: Vec::new(),
                 // Hundreds of runs, of which nobody reads the packets.

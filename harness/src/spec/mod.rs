@@ -44,6 +44,9 @@ pub struct Spec {
     /// Options of those families, by their names; numbers may stand without quotes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub nemesis_options: BTreeMap<String, Scalars>,
+    /// Families that are made ready for faults by hand, beside those that are planned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prepare: Vec<String>,
     /// Stretches of the run in which those faults come or not: `quiet 5s`, `chaos 20s`, `chaos 20s partition kill`. Together they are the time-limit.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<Stretch>,
@@ -248,6 +251,7 @@ impl Default for Spec {
             workload: "register".into(),
             nemesis: Vec::new(),
             nemesis_options: BTreeMap::new(),
+            prepare: Vec::new(),
             phases: Vec::new(),
             script: None,
             time_limit: TIME_LIMIT,
@@ -348,6 +352,9 @@ impl Spec {
                 flag("set", format!("nemesis.{family}.{key}={value}"));
             }
         }
+        if !self.prepare.is_empty() {
+            flag("prepare", self.prepare.join(","));
+        }
         for property in &self.properties {
             flag("property", property.clone());
         }
@@ -391,7 +398,7 @@ impl Spec {
             );
         }
         self.check_datacenters()?;
-        for fault in self.drawn() {
+        for fault in self.drawn().into_iter().chain(&self.prepare) {
             self.kind(fault, self.fault_options(fault))?;
         }
         for fault in &self.faults {
@@ -399,7 +406,7 @@ impl Spec {
         }
         for family in self.nemesis_options.keys() {
             let of = |fault: &String| fault.split(':').next() == Some(family);
-            if !self.drawn().into_iter().any(of) {
+            if !self.drawn().into_iter().chain(&self.prepare).any(of) {
                 bail!("nemesis-options has options of {family:?}, which is not in `nemesis`");
             }
         }
@@ -596,7 +603,9 @@ impl Resolved {
 
     /// The families of planned faults that this machine cannot do: an error, unless they are to be skipped. Only while the process has one thread.
     pub fn impossible(&self) -> Result<Vec<Impossible>> {
-        let found = nemesis::impossible(&self.faults()?, self.target);
+        let mut faults = self.faults()?;
+        faults.extend(nemesis::made_ready(&self.spec)?);
+        let found = nemesis::impossible(&faults, self.target);
         if !found.is_empty() && !self.spec.skip_unavailable {
             let each: Vec<String> = found.iter().map(ToString::to_string).collect();
             bail!(

@@ -22,6 +22,10 @@ const STROBE_MIN: Duration = Duration::from_millis(10);
 const SLACK_MS: f64 = 25.0;
 /// Over how long a rate is measured.
 const RATE_OVER: Duration = Duration::from_millis(250);
+/// How far a measured rate may be off, as a share of it.
+const RATE_ERROR: f64 = 0.03;
+/// How long it is measured at most, in milliseconds.
+const RATE_LIMIT_MS: f64 = 1500.0;
 
 impl Family for Clocks {
     fn name(&self) -> &'static str {
@@ -60,6 +64,10 @@ impl Family for Clocks {
 
     fn possible(&self, _: &[&Planned], _: &dyn Target) -> Result<()> {
         faketime::library().map(drop)
+    }
+
+    fn before_start(&self, _: &FaultOptions, _: &Cluster) -> bool {
+        true
     }
 
     fn prepare(&self, _: &[&Planned], cluster: &mut Cluster) -> Result<()> {
@@ -207,13 +215,20 @@ impl Wrong {
     }
 }
 
-/// The rate between a reading and another one, and how far it may be off.
+/// The rate between a reading and another one, and how far it may be off: a busy machine makes readings vague, so the second one comes late enough for
+/// the error to be small, but for a limit.
 fn measured_rate(address: std::net::SocketAddr, first: Reading) -> Option<(f64, f64)> {
-    std::thread::sleep(RATE_OVER);
-    let second = faketime::read(address)?;
-    let between_ms = second.at.duration_since(first.at).as_secs_f64() * 1e3;
-    let error = (first.error_ms + second.error_ms) / between_ms;
-    Some((1.0 + (second.ahead_ms - first.ahead_ms) / between_ms, error))
+    loop {
+        std::thread::sleep(RATE_OVER);
+        let second = faketime::read(address)?;
+        let between_ms = second.at.duration_since(first.at).as_secs_f64() * 1e3;
+        let rate = 1.0 + (second.ahead_ms - first.ahead_ms) / between_ms;
+        // What its clock has moved while a reading was under way.
+        let error = rate.max(1.0) * (first.error_ms + second.error_ms) / between_ms;
+        if error <= RATE_ERROR * rate || between_ms > RATE_LIMIT_MS {
+            return Some((rate, error));
+        }
+    }
 }
 
 fn ahead(ms: f64) -> String {

@@ -105,6 +105,10 @@ impl Family for Disks {
         }
     }
 
+    fn before_start(&self, options: &FaultOptions, _: &Cluster) -> bool {
+        needs_fuse(options).is_ok_and(|deed| deed.is_some())
+    }
+
     fn prepare(&self, planned: &[&Planned], cluster: &mut Cluster) -> Result<()> {
         if with_fuse(planned)?.is_some() {
             cluster.mount_disks()?;
@@ -161,12 +165,18 @@ fn harm(deed: &str, options: &FaultOptions, rng: &mut ChaCha8Rng) -> Result<Harm
 /// The first deed among those that are planned that needs FUSE.
 fn with_fuse(planned: &[&Planned]) -> Result<Option<&'static str>> {
     for fault in planned {
-        let deed = deed(&fault.options)?;
-        if deed.is_none_or(|deed| DEEDS[..WITH_FUSE].contains(&deed)) {
-            return Ok(Some(deed.unwrap_or("drawn")));
+        if let Some(named) = needs_fuse(&fault.options)? {
+            return Ok(Some(named));
         }
     }
     Ok(None)
+}
+
+/// What these options ask for, if it needs FUSE.
+fn needs_fuse(options: &FaultOptions) -> Result<Option<&'static str>> {
+    let deed = deed(options)?;
+    let needs = deed.is_none_or(|deed| DEEDS[..WITH_FUSE].contains(&deed));
+    Ok(needs.then_some(deed.unwrap_or("drawn")))
 }
 
 /// What is to be done; none: it is drawn.

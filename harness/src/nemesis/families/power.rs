@@ -102,6 +102,14 @@ impl Family for Power {
         Ok(())
     }
 
+    fn before_start(&self, options: &FaultOptions, cluster: &Cluster) -> bool {
+        let target = cluster.can_lose_unsynced();
+        !matches!(
+            (forgets(options), target),
+            (Ok(Forgets::Target), _) | (Ok(Forgets::Auto), true)
+        )
+    }
+
     fn prepare(&self, planned: &[&Planned], cluster: &mut Cluster) -> Result<()> {
         for fault in planned {
             match (forgets(&fault.options)?, cluster.can_lose_unsynced()) {
