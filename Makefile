@@ -32,6 +32,7 @@ bench: build ## Speed of the harness and of the checkers, with the limits that t
 	$(CARGO) bench --locked --package schism-checkers --bench limits
 	bench/disk
 	bench/stream
+	bench/effects
 	bench/side-by-side
 
 # Without the search for leaks: a thread that is just ending looks like one.
