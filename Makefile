@@ -6,6 +6,8 @@ CARGO ?= cargo
 # Where rustup puts cargo, when it has just been installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 TIME ?= 900
+# Where cargo puts what it builds.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 # What a run needs, and what the tests need besides.
 RUN_PACKAGES := gcc libc6-dev iproute2 iptables
 TEST_PACKAGES := git libfaketime python3-yaml tcpdump
@@ -16,7 +18,7 @@ help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-8s %s\n", $$1, $$2}'
 
 run: build ## Build, then the tour: each danger of replication once, and what mends it
-	target/release/schism campaign campaigns/tour.toml
+	$(TARGET)/release/schism campaign campaigns/tour.toml
 
 test: packages test-packages toolchain ## Everything that CI runs
 	@./scripts/all-tests
@@ -49,7 +51,7 @@ oracle: toolchain ## Hold every property against its definition on CASES=100000 
 nightly: build ## What takes a night: each reader fuzzed for an hour, every oracle at 100000 histories, the nightly campaign
 	$(MAKE) fuzz TIME=3600
 	$(MAKE) oracle
-	target/release/schism campaign campaigns/nightly.toml --since-last
+	$(TARGET)/release/schism campaign campaigns/nightly.toml --since-last
 
 clean: ## Remove what was built, and every run under results/
 	$(CARGO) clean

@@ -339,3 +339,25 @@ fn a_recovery_is_timed_and_held_against_what_is_declared() {
         "{said}"
     );
 }
+
+/// From outside: it is gone with all that it had, and in the end it has what the others have, which came over the network.
+#[test]
+fn a_replaced_node_is_empty_and_catches_up() {
+    let events = run(&spec("membership:follower", ""));
+    let effect = evidence(&events, "membership", "effect");
+    assert!(effect.contains("bytes gone, nothing is left"), "{effect}");
+    let node = &stage(&events, "membership", "inject").unwrap()["value"]["nodes"][0];
+    let finals = |of: &dyn Fn(&Value) -> bool| {
+        let mut reads: Vec<_> = events
+            .iter()
+            .filter(|e| e["final"] == true && e["type"] == "ok" && of(&e["node"]))
+            .map(|e| (e["key"].to_string(), e["value"].to_string()))
+            .collect();
+        reads.sort();
+        reads.dedup();
+        reads
+    };
+    let (own, others) = (finals(&|n| n == node), finals(&|n| n != node));
+    assert!(!own.is_empty() && own == others, "{own:?} {others:?}");
+    assert!(own.iter().any(|(_, value)| value != "null"), "{own:?}");
+}

@@ -37,6 +37,8 @@ pub(super) enum Harm {
         /// 0 to 1.
         share: Option<f64>,
     },
+    /// Everything is gone.
+    Replace,
 }
 
 /// The fault.
@@ -55,6 +57,7 @@ impl Damaged {
             Harm::Torn => "torn",
             Harm::Flip { .. } => "flip",
             Harm::Truncate { .. } => "truncate",
+            Harm::Replace => "replace",
         }
     }
 
@@ -80,6 +83,7 @@ impl Damaged {
                     let cut = (file.length as f64 * share).ceil() as u64;
                     shorten(data, file, cut.clamp(1, file.length))
                 }
+                Harm::Replace => empty(data),
                 Harm::Lose { .. } => bail!("nothing is lost by changing files"),
             }
         })
@@ -95,6 +99,10 @@ impl Fault for Damaged {
             Harm::Flip { bits: 1 } => format!("a bit on the disk of {nodes} flipped"),
             Harm::Flip { bits } => format!("{bits} bits on the disk of {nodes} flipped"),
             Harm::Truncate { .. } => format!("a file of {nodes} truncated"),
+            Harm::Replace if self.down.nodes.len() == 1 => {
+                format!("{nodes} replaced by an empty node")
+            }
+            Harm::Replace => format!("{nodes} replaced by empty nodes"),
         }
     }
 
@@ -206,6 +214,28 @@ fn shorten(data: &Path, file: &Found, cut: u64) -> Result<String> {
     Ok(format!(
         "{name} had {} bytes and has {now} (read back)",
         file.length
+    ))
+}
+
+/// Removes all there is in a folder, and looks whether anything is left.
+fn empty(data: &Path) -> Result<String> {
+    let files = files(data, "")?;
+    let bytes: u64 = files.iter().map(|file| file.length).sum();
+    let list = || fs::read_dir(data).with_context(|| format!("cannot list {}", data.display()));
+    for entry in list()? {
+        let path = entry?.path();
+        let removed = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        removed.with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    ensure!(list()?.next().is_none(), "{} is not empty", data.display());
+    let many = if files.len() == 1 { "file" } else { "files" };
+    Ok(format!(
+        "{} {many} with {bytes} bytes gone, nothing is left",
+        files.len()
     ))
 }
 

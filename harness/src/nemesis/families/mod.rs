@@ -3,6 +3,7 @@
 mod clock;
 mod disk;
 mod kill;
+mod membership;
 mod packets;
 mod partition;
 mod pause;
@@ -19,6 +20,7 @@ pub fn families() -> &'static [&'static dyn Family] {
         &partition::Partition,
         &packets::Packets,
         &sockets::Sockets,
+        &membership::Membership,
         &kill::Kill,
         &stop::Stop,
         &pause::Pause,
