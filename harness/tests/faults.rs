@@ -361,3 +361,43 @@ fn a_replaced_node_is_empty_and_catches_up() {
     assert!(!own.is_empty() && own == others, "{own:?} {others:?}");
     assert!(own.iter().any(|(_, value)| value != "null"), "{own:?}");
 }
+
+/// From outside: `/proc` shows the node as stopped, or does not show it, and shows it again after the heal.
+#[test]
+fn the_kernel_shows_who_is_paused_and_who_is_gone() {
+    for (family, while_there) in [("pause", Some('T')), ("kill", None)] {
+        let out = tempfile::tempdir().unwrap();
+        let run = start(
+            out.path(),
+            &spec(&format!("{family}:n2"), "").replace("1500ms\"\noptions", "6s\"\noptions"),
+        );
+        let of = |name: &str| {
+            let all = states(out.path());
+            all.iter()
+                .find(|(id, _)| id == name)
+                .map(|(_, state)| *state)
+        };
+        until(out.path(), family, "effect", || {
+            std::thread::sleep(Duration::from_millis(5));
+        });
+        let shown = (of("n1"), of("n2"));
+        assert!(
+            stage(&events(out.path()), family, "heal").is_none(),
+            "looked too late on this machine"
+        );
+        assert_eq!(shown.1, while_there, "{family}: {shown:?}");
+        assert!(
+            shown.0.is_some_and(|state| state != 'T'),
+            "{family}: {shown:?}"
+        );
+        until(out.path(), family, "healed", || {
+            std::thread::sleep(Duration::from_millis(5));
+        });
+        let after = of("n2");
+        assert!(
+            after.is_some_and(|state| state != 'T'),
+            "{family}: {after:?}"
+        );
+        assert_eq!(run.wait_with_output().unwrap().status.code(), Some(0));
+    }
+}

@@ -374,7 +374,7 @@ fn fault_row(scene: &Scene<'_>, fault: &Fault, drops: &[DropsView]) -> FaultRow 
 
 /// `3.10 ms`.
 fn span(ms: f64) -> String {
-    schism_history::Time((ms * 1e6) as u64).to_string()
+    words::duration(ms * 1e6)
 }
 
 /// ` after 3.10 ms`.

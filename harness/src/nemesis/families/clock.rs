@@ -81,12 +81,11 @@ impl Family for Clocks {
         view: &View,
         rng: &mut ChaCha8Rng,
     ) -> Result<Box<dyn Fault>> {
+        // Before the nodes are: a replay names them, and is to draw the same.
+        let far = f64::exp2(rng.random_range(7.0..18.0));
+        let drawn = if rng.random_bool(0.5) { far } else { -far };
         // Who does not run cannot say what its clock shows.
         let nodes = select::free_nodes(shape, view, rng)?;
-        let drawn = |rng: &mut ChaCha8Rng| {
-            let far = f64::exp2(rng.random_range(7.0..18.0));
-            if rng.random_bool(0.5) { far } else { -far }
-        };
         Ok(Box::new(Wrong {
             nodes,
             names: view.names.clone(),
@@ -95,7 +94,7 @@ impl Family for Clocks {
                     Some(by) => by,
                     // A rate alone is a fault as well.
                     None if (rate(options)? - 1.0).abs() > 1e-9 => 0.0,
-                    None => drawn(rng),
+                    None => drawn,
                 },
                 rate: rate(options)?,
             },

@@ -264,24 +264,6 @@ mod tests {
     }
 
     #[test]
-    fn the_same_is_drawn_when_the_nodes_are_named() {
-        let options = crate::nemesis::options::resolve(&Disks, &FaultOptions::new()).unwrap();
-        let view = View {
-            names: (1..=5).map(|i| format!("n{i}")).collect(),
-            ..View::default()
-        };
-        let what = |shape: &str, seed| {
-            let mut rng = schism_workloads::generator::stream(seed, 1);
-            Disks.aim(shape, &options, &view, &mut rng).unwrap()
-        };
-        for seed in 0..50 {
-            let fault = what("minority", seed);
-            let names: Vec<_> = fault.nodes().iter().map(|n| &view.names[*n][..]).collect();
-            assert_eq!(fault.what(), what(&names.join("+"), seed).what());
-        }
-    }
-
-    #[test]
     fn chance_never_damages_what_was_durable() {
         let options = crate::nemesis::options::resolve(&Disks, &FaultOptions::new()).unwrap();
         let view = View {

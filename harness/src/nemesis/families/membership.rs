@@ -30,6 +30,7 @@ impl Family for Membership {
         view: &View,
         rng: &mut ChaCha8Rng,
     ) -> Result<Box<dyn Fault>> {
+        let seed = rng.random();
         let nodes = select::free_nodes(shape, view, rng)?;
         Ok(Box::new(Damaged {
             down: Down {
@@ -39,7 +40,7 @@ impl Family for Membership {
             },
             harm: Harm::Replace,
             file: String::new(),
-            rng: ChaCha8Rng::seed_from_u64(rng.random()),
+            rng: ChaCha8Rng::seed_from_u64(seed),
         }))
     }
 }

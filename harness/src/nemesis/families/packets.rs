@@ -158,12 +158,14 @@ impl Family for Packets {
         view: &View,
         rng: &mut ChaCha8Rng,
     ) -> Result<Box<dyn Fault>> {
+        // Before the nodes are: a replay names them, and is to draw the same.
+        let mixed = mix(rng);
         let (who, nodes, links) = links(shape, with_clients(options)?, view, rng)?;
         if links.iter().all(|link| view.cut.contains(link)) {
             return Err(AllHeld.into());
         }
         let given = disturbance(options)?;
-        let how = if given.is_any() { given } else { mix(rng) };
+        let how = if given.is_any() { given } else { mixed };
         Ok(Box::new(Disturbed {
             what: format!("packets {who}: {how}"),
             nodes,

@@ -127,8 +127,10 @@ impl Family for Power {
         view: &View,
         rng: &mut ChaCha8Rng,
     ) -> Result<Box<dyn Fault>> {
+        // Before the nodes are: a replay names them, and is to draw the same.
+        let drawn = rng.random_range(0.0..1.0);
+        let kept = kept(options)?.unwrap_or(drawn);
         let nodes = select::nodes(shape, view, rng)?;
-        let kept = kept(options)?.unwrap_or_else(|| rng.random_range(0.0..1.0));
         Ok(Box::new(Down {
             nodes,
             names: view.names.clone(),
