@@ -56,6 +56,22 @@ pub(super) fn duration(options: &FaultOptions, name: &str) -> Result<Duration> {
         .with_context(|| format!("{name} = {value:?} is no time such as 50ms"))
 }
 
+/// Reads `off`, or a time that is at least so long.
+pub(super) fn off_or_time(
+    options: &FaultOptions,
+    name: &str,
+    least: Duration,
+) -> Result<Option<Duration>> {
+    if text(options, name) == "off" {
+        return Ok(None);
+    }
+    let time = duration(options, name)?;
+    if time < least {
+        bail!("{name} must be at least {} ms", least.as_millis());
+    }
+    Ok(Some(time))
+}
+
 /// Reads a share such as `30%`; 0 to 1.
 pub(super) fn share(options: &FaultOptions, name: &str) -> Result<f64> {
     let value = text(options, name);
@@ -77,6 +93,15 @@ pub(super) fn drawn_share(options: &FaultOptions, name: &str) -> Result<Option<f
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_may_be_off() {
+        let options = |value: &str| FaultOptions::from([("x".to_owned(), value.to_owned())]);
+        let read = |value: &str| off_or_time(&options(value), "x", Duration::from_millis(50));
+        assert_eq!(read("off").unwrap(), None);
+        assert_eq!(read("50ms").unwrap(), Some(Duration::from_millis(50)));
+        assert!(read("49ms").is_err() && read("soon").is_err());
+    }
 
     #[test]
     fn values_are_read_or_refused() {

@@ -2,7 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::nemesis::faketime::{self, Clock, Reading};
-use crate::nemesis::options::{duration, text};
+use crate::nemesis::options::{off_or_time, text};
 use crate::nemesis::select;
 use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, Planned, View, World};
 use crate::network::Proof;
@@ -132,14 +132,7 @@ fn rate(options: &FaultOptions) -> Result<f64> {
 }
 
 fn strobe(options: &FaultOptions) -> Result<Option<Duration>> {
-    if text(options, "strobe") == "off" {
-        return Ok(None);
-    }
-    let time = duration(options, "strobe")?;
-    if time < STROBE_MIN {
-        bail!("strobe must be at least {} ms", STROBE_MIN.as_millis());
-    }
-    Ok(Some(time))
+    off_or_time(options, "strobe", STROBE_MIN)
 }
 
 struct Wrong {

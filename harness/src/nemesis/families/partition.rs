@@ -1,7 +1,7 @@
 //! Cut links: who no longer hears whom. The shapes are Jepsen's, and a few more that need a link between a leader and its clients.
 
 use crate::arena::CLIENTS;
-use crate::nemesis::options::{duration, text};
+use crate::nemesis::options::{off_or_time, text};
 use crate::nemesis::select::{self, majority, minority};
 use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, Shape, View, World, named_nodes};
 use crate::network::{Cut, Link, Manner, Proof};
@@ -141,14 +141,7 @@ fn manner(options: &FaultOptions) -> Result<Manner> {
 }
 
 fn flap(options: &FaultOptions) -> Result<Option<Duration>> {
-    if text(options, "flap") == "off" {
-        return Ok(None);
-    }
-    let time = duration(options, "flap")?;
-    if time < FLAP_MIN {
-        bail!("flap must be at least {} ms", FLAP_MIN.as_millis());
-    }
-    Ok(Some(time))
+    off_or_time(options, "flap", FLAP_MIN)
 }
 
 /// What the shape means for this cluster.

@@ -2,7 +2,7 @@
 //! proxy that is started anew.
 
 use crate::arena::{Arena, ask};
-use crate::nemesis::options::{duration, text};
+use crate::nemesis::options::{off_or_time, text};
 use crate::nemesis::select;
 use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, Planned, View, World};
 use crate::network::{Network, Proof};
@@ -93,14 +93,7 @@ fn of(options: &FaultOptions) -> Result<Of> {
 }
 
 fn every(options: &FaultOptions) -> Result<Option<Duration>> {
-    if text(options, "every") == "off" {
-        return Ok(None);
-    }
-    let time = duration(options, "every")?;
-    if time < EVERY_MIN {
-        bail!("every must be at least {} ms", EVERY_MIN.as_millis());
-    }
-    Ok(Some(time))
+    off_or_time(options, "every", EVERY_MIN)
 }
 
 struct Reset {
