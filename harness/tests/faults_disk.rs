@@ -55,7 +55,7 @@ fn fuse() -> bool {
     let out = tempfile::tempdir().unwrap();
     let run = start(out.path(), &spec("disk:n2", "do = \"full\"", ""));
     let output = run.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(255), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(254), "{}", said(&output));
     assert!(
         said(&output).contains("chmod 0666 /dev/fuse"),
         "{}",
