@@ -4,7 +4,7 @@ use schism_targets::client;
 use schism_targets::registry::{NodeAddress, Target};
 use schism_targets::wire::Status;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Asks all nodes at once.
 #[derive(Clone)]
@@ -14,6 +14,17 @@ pub struct Watcher {
     http: reqwest::Client,
 }
 
+/// What the target said of its recovery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// Its last word; an error is why all is not well.
+    pub word: Result<(), String>,
+    /// When it was asked last before it said no.
+    pub last_no: Option<Instant>,
+}
+
+/// How soon it is asked again.
+const AGAIN: Duration = Duration::from_millis(25);
 /// How long a node may take to say how it is.
 const LIMIT: Duration = Duration::from_millis(300);
 
@@ -63,13 +74,22 @@ impl Watcher {
 
     /// Waits for the target's own word that all is well. An error is why it was not, when time ran out.
     pub async fn recovered(&self, limit: Duration) -> Result<(), String> {
-        let deadline = tokio::time::Instant::now() + limit;
+        self.word(Instant::now() + limit).await.word
+    }
+
+    /// Asks until the target says that all is well, and at least once after the deadline.
+    pub async fn word(&self, deadline: Instant) -> Word {
+        let mut last_no = None;
         loop {
+            let asked = Instant::now();
             let word = self.target.recovered(&self.statuses().await);
-            if word.is_ok() || tokio::time::Instant::now() >= deadline {
-                return word;
+            if word.is_err() {
+                last_no = Some(asked);
             }
-            tokio::time::sleep(Duration::from_millis(25)).await;
+            if word.is_ok() || asked >= deadline {
+                return Word { word, last_no };
+            }
+            tokio::time::sleep(AGAIN).await;
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Only properties of which a beginning can be judged alone: a write that no read has shown yet may still come.
 
 use crate::check::{self, Limits};
+use crate::stderr::say;
 use crate::store;
 use anyhow::{Context, Result};
 use schism_checkers::verdict::Decision;
@@ -33,6 +34,12 @@ impl Lookout {
             })
             .cloned()
             .collect();
+        if names.is_empty() {
+            say(&format!(
+                "--stop-on-violation: none of what decides ({}) can be told before the end",
+                deciding.join(", ")
+            ));
+        }
         let (found, seen) = watch::channel(None);
         std::thread::Builder::new()
             .name("lookout".into())

@@ -346,7 +346,7 @@ impl Driver<'_> {
         for fault in &self.plan.faults {
             self.recorder.planned(fault);
         }
-        for family in self.plan.left_out {
+        for family in self.plan.left_out.iter().filter(|l| l.faults > 0) {
             let what = match family.faults {
                 1 => format!("1 fault of {}", family.family),
                 n => format!("{n} faults of {}", family.family),

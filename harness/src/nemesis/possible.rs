@@ -9,7 +9,7 @@ use std::fmt;
 pub struct Impossible {
     /// The family.
     pub family: &'static str,
-    /// How many of its faults are planned.
+    /// How many of its faults are planned; none, where it was only to be made ready.
     pub faults: usize,
     /// What is missing, and what mends it.
     pub why: String,
@@ -32,7 +32,7 @@ pub fn impossible(plan: &[Planned], target: &dyn Target) -> Vec<Impossible> {
         let error = family.possible(&own, target).err()?;
         Some(Impossible {
             family: family.name(),
-            faults: own.len(),
+            faults: own.iter().filter(|p| p.id > 0).count(),
             why: format!("{error:#}"),
         })
     });

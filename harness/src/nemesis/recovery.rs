@@ -37,13 +37,19 @@ impl Recovery {
         let limit = planned.recovers_within.unwrap_or(self.limit);
         let fault = planned.clone();
         let task = tokio::spawn(async move {
-            let word = watcher.recovered(limit).await;
-            let after_ms = requested.elapsed().as_secs_f64() * 1e3;
-            let told = match word {
-                Ok(()) => json!({"recovered": true, "after_ms": (after_ms * 1e3).round() / 1e3}),
-                Err(why) => json!({"recovered": false, "after_ms": after_ms.round(), "why": why}),
+            let told = watcher.word(requested + limit).await;
+            let ms = |at: Instant| {
+                let after = at.duration_since(requested).as_secs_f64();
+                (after * 1e6).round() / 1e3
             };
-            tell(&recorder, &fault, told);
+            let mut value = json!({"recovered": told.word.is_ok(), "after_ms": ms(Instant::now())});
+            if let Some(no) = told.last_no {
+                value["not_yet_ms"] = json!(ms(no));
+            }
+            if let Err(why) = told.word {
+                value["why"] = json!(why);
+            }
+            tell(&recorder, &fault, value);
         });
         self.asked = Some((planned.clone(), task));
     }
