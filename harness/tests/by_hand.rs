@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
+mod common;
+
+use common::{SCHISM, ended, events, start_with};
 use serde_json::Value;
 use std::fs;
 use std::io::Write as _;
@@ -9,30 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const SCHISM: &str = env!("CARGO_BIN_EXE_schism");
-
-fn start(out: &Path, args: &[&str]) -> Child {
-    Command::new(SCHISM)
-        .args(["run", "--quiet", "--nodes", "3", "--seed", "1", "--out"])
-        .arg(out)
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+/// A run of three nodes with these words.
+fn start(out: &Path, words: &[&str]) -> Child {
+    start_with(out, &[&["--nodes", "3", "--seed", "1"], words].concat())
 }
 
 fn latest(out: &Path) -> PathBuf {
     out.join("latest")
-}
-
-fn events(out: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(latest(out).join("history.jsonl")).unwrap_or_default();
-    let lines = text.lines().skip(1);
-    lines
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
 }
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -58,14 +44,6 @@ fn by_hand(out: &Path, command: &str, words: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What it said, after it has ended with this code.
-fn said(output: &Output, code: i32) -> String {
-    let text =
-        String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{text}");
-    text
-}
-
 #[test]
 fn a_held_cluster_is_looked_at_hurt_and_let_go() {
     let out = tempfile::tempdir().unwrap();
@@ -84,16 +62,16 @@ fn a_held_cluster_is_looked_at_hurt_and_let_go() {
     );
     until("it is held", || phase(out, "hold"));
 
-    let status = said(&by_hand(out, "fault", &["status"]), 0);
+    let status = ended(&by_hand(out, "fault", &["status"]), 0);
     assert_eq!(status.matches("running").count(), 3, "{status}");
     assert!(status.contains("no fault is in force"), "{status}");
 
-    let killed = said(&by_hand(out, "fault", &["kill", "n1"]), 0);
+    let killed = ended(&by_hand(out, "fault", &["kill", "n1"]), 0);
     assert!(
         killed.contains("fault 1: kill n1") && killed.contains("SIGKILL"),
         "{killed}"
     );
-    said(
+    ended(
         &by_hand(
             out,
             "fault",
@@ -101,16 +79,16 @@ fn a_held_cluster_is_looked_at_hurt_and_let_go() {
         ),
         0,
     );
-    let clock = said(&by_hand(out, "fault", &["clock", "n2", "by=+60s"]), 0);
+    let clock = ended(&by_hand(out, "fault", &["clock", "n2", "by=+60s"]), 0);
     assert!(clock.contains("60.0"), "{clock}");
     // What the nodes were not started for, and what there is not.
-    let disk = said(&by_hand(out, "fault", &["disk", "n1"]), 254);
+    let disk = ended(&by_hand(out, "fault", &["disk", "n1"]), 254);
     assert!(disk.contains("--prepare disk"), "{disk}");
-    said(&by_hand(out, "fault", &["kill", "n9"]), 254);
-    said(&by_hand(out, "fault", &["heal", "pause"]), 254);
+    ended(&by_hand(out, "fault", &["kill", "n9"]), 254);
+    ended(&by_hand(out, "fault", &["heal", "pause"]), 254);
 
     // A command is in the node's network, has our streams, and its exit code is ours.
-    let own = said(
+    let own = ended(
         &by_hand(
             out,
             "exec",
@@ -141,17 +119,17 @@ fn a_held_cluster_is_looked_at_hurt_and_let_go() {
     assert_eq!(cat.wait_with_output().unwrap().stdout, b"through and back");
 
     until("the partition is healed by itself", || {
-        !said(&by_hand(out, "fault", &["status"]), 0).contains("partition")
+        !ended(&by_hand(out, "fault", &["status"]), 0).contains("partition")
     });
-    let healed = said(&by_hand(out, "fault", &["heal"]), 0);
+    let healed = ended(&by_hand(out, "fault", &["heal"]), 0);
     assert!(
         healed.contains("fault 1: healed") && healed.contains("fault 3: healed"),
         "{healed}"
     );
-    said(&by_hand(out, "fault", &["end"]), 0);
+    ended(&by_hand(out, "fault", &["end"]), 0);
     let output = child.wait_with_output().unwrap();
     // No client was there to see any of it.
-    let text = said(&output, 2);
+    let text = ended(&output, 2);
     assert!(text.contains("holds    recovery"), "{text}");
     let proved = events(out)
         .iter()
@@ -159,7 +137,7 @@ fn a_held_cluster_is_looked_at_hurt_and_let_go() {
         .count();
     assert_eq!(proved, 3);
     assert!(!latest(out).join("control.sock").exists());
-    let over = said(&by_hand(out, "fault", &["status"]), 254);
+    let over = ended(&by_hand(out, "fault", &["status"]), 254);
     assert!(over.contains("does not go on now"), "{over}");
 }
 
@@ -171,11 +149,11 @@ fn a_fault_by_hand_is_one_of_the_run() {
     until("clients have done enough", || {
         events(out).iter().filter(|e| e["type"] == "ok").count() > 50
     });
-    said(
+    ended(
         &by_hand(out, "fault", &["pause", "follower", "for", "700ms"]),
         0,
     );
-    let text = said(&child.wait_with_output().unwrap(), 0);
+    let text = ended(&child.wait_with_output().unwrap(), 0);
     assert!(text.contains("verdict: pass"), "{text}");
     // It stands in the schedule with the time that it lasted, so that a replay does the same.
     let schedule = fs::read_to_string(latest(out).join("schedule.jsonl")).unwrap();
@@ -217,7 +195,7 @@ fn a_command_ends_with_whoever_asked_for_it() {
     // Ctrl-C where it is held goes on to the end.
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
-    said(&child.wait_with_output().unwrap(), 0);
+    ended(&child.wait_with_output().unwrap(), 0);
 }
 
 /// The old leader, cut off, answers reads from its own state: with one second of load this is found long before the minute is over.
@@ -234,7 +212,7 @@ fn the_load_ends_at_the_first_violation() {
     )
     .unwrap();
     let child = start(out, &["--stop-on-violation", spec.to_str().unwrap()]);
-    let text = said(&child.wait_with_output().unwrap(), 1);
+    let text = ended(&child.wait_with_output().unwrap(), 1);
     assert!(text.contains("VIOLATED linearizable"), "{text}");
     let events = events(out);
     let found = events.iter().find(|e| e["f"] == "violation").unwrap();

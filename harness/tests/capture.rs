@@ -3,16 +3,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
+mod common;
+
+use common::{SCHISM, said, start};
 use schism::capture::{Captures, Fate, Traffic, part};
 use schism::store::read_history;
 use schism_history::{Event, History};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-const SCHISM: &str = env!("CARGO_BIN_EXE_schism");
 const HOSTS: [&str; 4] = ["n1", "n2", "n3", "clients"];
 
 /// Three nodes, the third of which is cut off from the others for a while; its clients stay with it.
@@ -21,25 +23,6 @@ fn spec(pcap: &str) -> String {
         "seed = 1\nnodes = 3\nworkload = \"set\"\nrate = 100\ntime-limit = \"30s\"\nend-after = \"1500ms\"\npcap = {pcap}\n\
          [[faults]]\nfault = \"partition:n3/n1+n2\"\nat = \"700ms\"\nfor = \"1500ms\"\n"
     )
-}
-
-fn start(out: &Path, spec: &str) -> Child {
-    let path = out.join("spec.toml");
-    fs::write(&path, spec).unwrap();
-    Command::new(SCHISM)
-        .args(["run", "--quiet", "--out"])
-        .arg(out)
-        .arg(path)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-fn said(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    format!("{}\n{}", text(&output.stdout), text(&output.stderr))
 }
 
 /// Carries the run out to its end, which must be a pass; its folder.

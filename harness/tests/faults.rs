@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
+mod common;
+
+use common::{events, passed, start};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-const SCHISM: &str = env!("CARGO_BIN_EXE_schism");
 
 /// One fault of a run with three nodes: what, with which options.
 fn spec(fault: &str, options: &str) -> String {
@@ -18,38 +18,10 @@ fn spec(fault: &str, options: &str) -> String {
     )
 }
 
-fn start(out: &Path, spec: &str) -> Child {
-    let path = out.join("spec.toml");
-    fs::write(&path, spec).unwrap();
-    Command::new(SCHISM)
-        .arg("run")
-        .arg(path)
-        .arg("--quiet")
-        .arg("--out")
-        .arg(out)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
 /// Carries the run out to its end, which must be a pass.
 fn run(spec: &str) -> Vec<Value> {
     let out = tempfile::tempdir().unwrap();
-    let output = start(out.path(), spec).wait_with_output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let said = format!("{}\n{}", text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    events(out.path())
-}
-
-fn events(out: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(out.join("latest/history.jsonl")).unwrap_or_default();
-    let lines = text.lines().skip(1);
-    lines
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
+    passed(start(out.path(), spec), out.path())
 }
 
 /// The fault's event of this stage.

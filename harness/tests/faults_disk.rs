@@ -3,15 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
+mod common;
+
+use common::{SCHISM, events, passed, said, start};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
-
-const SCHISM: &str = env!("CARGO_BIN_EXE_schism");
 
 /// One fault of a run with three nodes: what, with which options; and the options of the target.
 fn spec(fault: &str, options: &str, target: &str) -> String {
@@ -20,25 +21,6 @@ fn spec(fault: &str, options: &str, target: &str) -> String {
          [[faults]]\nfault = \"{fault}\"\nat = \"700ms\"\nfor = \"2500ms\"\noptions = {{ {options} }}\n\
          [options]\n{target}\n"
     )
-}
-
-fn start(out: &Path, spec: &str) -> Child {
-    let path = out.join("spec.toml");
-    fs::write(&path, spec).unwrap();
-    Command::new(SCHISM)
-        .args(["run", "--quiet", "--out"])
-        .arg(out)
-        .arg(path)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-fn said(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    format!("{}\n{}", text(&output.stdout), text(&output.stderr))
 }
 
 /// Whether disks can be mounted here; where not, they are refused with what mends it.
@@ -65,19 +47,8 @@ fn fuse() -> bool {
 }
 
 /// Waits for the end of the run, which must be a pass that leaves nothing.
-fn passed(run: Child, out: &Path) -> Vec<Value> {
-    let output = run.wait_with_output().unwrap();
-    let events = events(out);
-    let proofs: Vec<_> = events
-        .iter()
-        .filter_map(|e| e["value"]["evidence"].as_str())
-        .collect();
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}\n{proofs:#?}",
-        said(&output)
-    );
+fn passed_clean(run: Child, out: &Path) -> Vec<Value> {
+    let events = passed(run, out);
     nothing_left(out);
     events
 }
@@ -99,16 +70,8 @@ fn nothing_left(out: &Path) {
 
 fn run(spec: &str) -> (tempfile::TempDir, Vec<Value>) {
     let out = tempfile::tempdir().unwrap();
-    let events = passed(start(out.path(), spec), out.path());
+    let events = passed_clean(start(out.path(), spec), out.path());
     (out, events)
-}
-
-fn events(out: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(out.join("latest/history.jsonl")).unwrap_or_default();
-    let lines = text.lines().skip(1);
-    lines
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
 }
 
 /// The event of this stage of the family's fault.
@@ -286,7 +249,7 @@ fn the_files_of_a_stopped_node_are_damaged_as_it_is_said() {
             assert!(deed == "truncate" || had - now < 512, "{evidence}");
         }
         // Checksums: the node finds it and joins again, so nothing that was promised is broken.
-        let events = passed(run, out.path());
+        let events = passed_clean(run, out.path());
         assert!(final_reads(&events, "n2") > 0, "it serves again");
     }
 }
@@ -443,7 +406,7 @@ fn data_stores_find_on_the_disk_what_they_need() {
         out.path(),
         &format!("binary = {:?}\n{spec}", script.to_str().unwrap()),
     );
-    passed(run, out.path());
+    passed_clean(run, out.path());
     for node in ["n1", "n2", "n3"] {
         let stdout = out.path().join("latest/nodes").join(node).join("stdout");
         let stdout = fs::read_to_string(stdout).unwrap();

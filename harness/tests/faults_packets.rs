@@ -2,15 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
+mod common;
+
+use common::{SCHISM, events, passed, start};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
-
-const SCHISM: &str = env!("CARGO_BIN_EXE_schism");
 
 /// A run with three nodes and these faults, each with its options, all at once.
 fn spec(faults: &[(&str, &str)]) -> String {
@@ -24,45 +25,9 @@ fn spec(faults: &[(&str, &str)]) -> String {
     spec
 }
 
-fn start(out: &Path, spec: &str) -> Child {
-    let path = out.join("spec.toml");
-    fs::write(&path, spec).unwrap();
-    Command::new(SCHISM)
-        .args(["run", "--quiet", "--out"])
-        .arg(out)
-        .arg(path)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-/// Waits for the end of the run, which must be a pass.
-fn passed(child: Child, out: &Path) -> Vec<Value> {
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let said = format!("{}\n{}", text(&output.stdout), text(&output.stderr));
-    let events = events(out);
-    let proofs: Vec<_> = events
-        .iter()
-        .filter_map(|e| e["value"]["evidence"].as_str())
-        .collect();
-    assert_eq!(output.status.code(), Some(0), "{said}\n{proofs:#?}");
-    events
-}
-
 fn run(faults: &[(&str, &str)]) -> Vec<Value> {
     let out = tempfile::tempdir().unwrap();
     passed(start(out.path(), &spec(faults)), out.path())
-}
-
-fn events(out: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(out.join("latest/history.jsonl")).unwrap_or_default();
-    let lines = text.lines().skip(1);
-    lines
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
 }
 
 /// The events of this stage of packets faults.

@@ -43,16 +43,20 @@ pub(super) struct Recovered {
     /// `None`: another fault kept anybody from telling.
     pub(super) word: Option<bool>,
     pub(super) after_ms: Option<f64>,
+    /// When it was asked last before it said no.
+    pub(super) not_yet_ms: Option<f64>,
     /// How long it was to take at most.
     pub(super) within_ms: Option<f64>,
     pub(super) why: String,
 }
 
 impl Recovered {
-    /// Whether it took longer than it was to, or never came.
+    /// Whether it was seen not to have come when its time was over, as the property `recovery` judges it.
     pub(super) fn is_late(&self) -> bool {
-        let beyond = |within| self.after_ms.is_some_and(|after| after > within);
-        self.word == Some(false) || self.within_ms.is_some_and(beyond)
+        match (self.within_ms, self.not_yet_ms) {
+            (Some(within), Some(asked)) => asked >= within,
+            _ => false,
+        }
     }
 }
 
@@ -271,6 +275,7 @@ fn recovered(event: &Event) -> Recovered {
         at: event.time,
         word: event.value["recovered"].as_bool(),
         after_ms: event.value["after_ms"].as_f64(),
+        not_yet_ms: event.value["not_yet_ms"].as_f64(),
         within_ms: event.value["within_ms"].as_f64(),
         why: text(&event.value, "why"),
     }
