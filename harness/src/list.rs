@@ -110,6 +110,7 @@ fn values(kind: ValueKind) -> String {
     match kind {
         ValueKind::OneOf(words) => words.join(" | "),
         ValueKind::DurationMs { min, max } => format!("milliseconds, {min} to {max}"),
+        ValueKind::PerNode => "a number for nodes: n1=2,n3=0".to_owned(),
         ValueKind::Count { min, max } => format!("{min} to {max}"),
     }
 }

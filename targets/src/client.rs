@@ -68,6 +68,8 @@ pub struct Answer {
     pub term: Option<u64>,
     /// The log position of the last change of the item.
     pub version: Option<u64>,
+    /// How far the replica was that answered.
+    pub seen: u64,
 }
 
 /// A call that did not succeed.
@@ -97,6 +99,13 @@ pub struct Client {
     next: usize,
     /// Replicas that refused a connection (`read=sticky` moves on to another).
     avoid: Vec<String>,
+    /// The newest position that any answer has shown.
+    seen: u64,
+    /// When the last write was acknowledged.
+    wrote: Option<Instant>,
+    /// Whether reads go to one node after another.
+    spreads_reads: bool,
+    reads: usize,
     timeout: Duration,
 }
 
@@ -118,18 +127,44 @@ impl Client {
             home,
             next,
             avoid: Vec::new(),
+            seen: 0,
+            wrote: None,
+            spreads_reads: false,
+            reads: session as usize,
             timeout,
         }
     }
 
+    /// With `true` reads begin at one node after another, as behind a load balancer, wherever writes begin.
+    #[must_use]
+    pub fn spreading_reads(self, spreads_reads: bool) -> Self {
+        Self {
+            spreads_reads,
+            ..self
+        }
+    }
+
+    /// Another session with the same cluster, in the same way.
+    #[must_use]
+    pub fn renewed(&self, session: u64) -> Self {
+        Self::new(&self.nodes, session, self.home, self.timeout).spreading_reads(self.spreads_reads)
+    }
+
     /// Does it, within the session's time-out, redirects included.
     pub async fn call(&mut self, request: &Request) -> Result<Answer, CallError> {
-        let start = self.home.unwrap_or(self.next);
+        let start = self.start_of(request);
         let Some(node) = self.nodes.get(start).cloned() else {
             return Err(CallError::definite(kind::UNREACHABLE, "there are no nodes"));
         };
         let deadline = Instant::now() + self.timeout;
         let result = self.call_from(&node, request, deadline).await;
+        if let Ok(answer) = &result {
+            self.seen = self.seen.max(answer.seen);
+            self.wrote = (!request.is_read()).then(Instant::now).or(self.wrote);
+        }
+        if self.spreads_reads && request.is_read() {
+            return result.map_err(|error| error.of(request));
+        }
         self.next = match &result {
             Ok(answer) => self.index_of(&answer.node).unwrap_or(start),
             // A refusal that is the request's own fault says nothing against the node.
@@ -137,6 +172,14 @@ impl Client {
             Err(_) => (start + 1) % self.nodes.len(),
         };
         result.map_err(|error| error.of(request))
+    }
+
+    fn start_of(&mut self, request: &Request) -> usize {
+        if self.spreads_reads && request.is_read() {
+            self.reads += 1;
+            return self.reads % self.nodes.len().max(1);
+        }
+        self.home.unwrap_or(self.next)
     }
 
     /// What that replica has applied itself: `Read` and `ReadSet` only. Changes nothing.
@@ -216,7 +259,12 @@ impl Client {
             .http
             .request(method, url)
             .timeout(deadline.saturating_duration_since(Instant::now()))
-            .header(wire::SESSION_HEADER, self.session);
+            .header(wire::SESSION_HEADER, self.session)
+            .header(wire::SEEN_HEADER, self.seen);
+        if let Some(wrote) = self.wrote {
+            let since = wrote.elapsed().as_millis();
+            builder = builder.header(wire::SINCE_WRITE_HEADER, since.to_string());
+        }
         if !self.avoid.is_empty() {
             builder = builder.header(wire::AVOID_HEADER, self.avoid.join(","));
         }
@@ -260,12 +308,14 @@ async fn read_response(response: reqwest::Response) -> Result<Step, CallError> {
             node,
             term,
             version,
+            seen,
         } = body.map_err(|error| CallError::from_send(&error))?;
         return Ok(Step::Answered(Answer {
             value,
             node,
             term,
             version,
+            seen,
         }));
     }
     let body = response

@@ -294,6 +294,7 @@ mod tests {
             rejection: None,
         });
         let vote = Message::VoteRequest {
+            handed_over: false,
             term: Term(4),
             pre: false,
             last: (Term(3), LogPosition(5)),

@@ -39,6 +39,8 @@ pub enum ValueKind {
         /// The longest.
         max: u64,
     },
+    /// A whole number for some of the nodes: `n1=2,n3=0`, or nothing.
+    PerNode,
     /// A whole number between these two.
     Count {
         /// The least.
@@ -123,6 +125,10 @@ pub enum ReadPromise {
     Linearizable,
     /// The leader's state: a session sees its own writes while no deposed leader answers.
     Leader,
+    /// A session sees its own writes and never goes back in time, whichever replica answers.
+    Session,
+    /// A session sees its own writes, as long as no replica lags for longer than the target assumes.
+    OwnWrites,
     /// A session never goes back in time, as long as its replica lives.
     Sticky,
     /// Some state, the newest in the end.
@@ -152,7 +158,7 @@ pub struct Guarantees {
 pub type LoseUnsynced = fn(data: &Path, keep: f64) -> Result<String, crate::storage::StorageError>;
 
 /// A system under test.
-pub trait Target: Sync {
+pub trait Target: Sync + std::fmt::Debug {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
     /// One line about it.
@@ -182,6 +188,15 @@ pub trait Target: Sync {
             Some((status.term, index))
         });
         leading.max().map(|(_, index)| index)
+    }
+    /// Whether reads may go to any node, so that clients ask one after another, as behind a load balancer.
+    fn spreads_reads(&self, _options: &Options) -> bool {
+        false
+    }
+    /// How to ask the leader at this address to make a node a member (`true`), or none any more, in words of HTTP: path and JSON body of
+    /// a `POST` that is answered once it is so. None: the target cannot.
+    fn change_members(&self, _node: &str, _join: bool) -> Option<(&'static str, String)> {
+        None
     }
     /// What a loss of power leaves of a node's data, but for this share of what was not synced: carried out while the node is down, and told in words.
     /// None: the target cannot tell.
@@ -250,6 +265,10 @@ impl OptionSpec {
                     String::new(),
                 )
             }
+            ValueKind::PerNode => {
+                let choices = "it is a whole number a node, such as n1=2,n3=0".to_owned();
+                (per_node(value).is_some(), choices, String::new())
+            }
             ValueKind::Count { min, max } => {
                 let choices = format!("it is a whole number from {min} to {max}");
                 (in_range(value, min, max), choices, String::new())
@@ -270,6 +289,17 @@ impl OptionSpec {
         };
         Ok(plain.to_owned())
     }
+}
+
+/// What such an option says: `n1=2,n3=0`.
+pub(crate) fn per_node(text: &str) -> Option<BTreeMap<String, u64>> {
+    let pairs = text.split(',').filter(|pair| !pair.is_empty());
+    let read = |pair: &str| {
+        let (node, number) = pair.split_once('=')?;
+        let node = Some(node.trim()).filter(|node| !node.is_empty())?;
+        Some((node.to_owned(), number.trim().parse().ok()?))
+    };
+    pairs.map(read).collect()
 }
 
 fn in_range(text: &str, min: u64, max: u64) -> bool {

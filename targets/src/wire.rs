@@ -11,6 +11,12 @@ use serde_json::Value;
 pub const SESSION_HEADER: &str = "x-schism-session";
 /// Request header that names replicas which the session has found dead (`read=sticky` moves on).
 pub const AVOID_HEADER: &str = "x-schism-avoid";
+/// Request header with what the session has been shown: the number in [`AnswerBody::seen`] of the newest answer (`read=caught-up`).
+pub const SEEN_HEADER: &str = "x-schism-seen";
+/// Request header with the milliseconds since the session's last write was acknowledged (`read=window`).
+pub const SINCE_WRITE_HEADER: &str = "x-schism-since-write";
+/// Where the members are read and changed: `GET`, and `POST` of a [`MembersBody`] to the leader.
+pub const MEMBERS_PATH: &str = "/members";
 /// Where a node says what its wall clock shows: `{"wall_ms": 1764100000123.4}`, since 1970.
 pub const CLOCK_PATH: &str = "/clock";
 
@@ -44,6 +50,16 @@ pub struct AddBody {
     pub element: Value,
 }
 
+/// `POST /members`: one of the two. Answered once the change is committed, with the members as they are then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MembersBody {
+    /// This node becomes a member, once it has caught up.
+    Join(String),
+    /// This node is a member no more.
+    Leave(String),
+}
+
 /// A field that may be `null` but must not be left out: serde's default would take a forgotten `value`
 /// for a write of `null`.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
@@ -61,6 +77,8 @@ pub struct AnswerBody {
     pub term: Option<u64>,
     /// The log position of the last change of what was read or written.
     pub version: Option<u64>,
+    /// How far the replica was: the session has seen this much now.
+    pub seen: u64,
 }
 
 /// The body of every refusal and failure.
@@ -84,11 +102,13 @@ pub mod kind {
     pub const NO_LEADER: &str = "no-leader";
     /// 503: the replica has not caught up since it started; nothing was done.
     pub const JOINING: &str = "joining";
+    /// 503: the replica did not get in time what the session has seen; nothing was done.
+    pub const BEHIND: &str = "behind";
     /// 503: too many requests wait already; nothing was appended.
     pub const OVERLOADED: &str = "overloaded";
     /// 503: the entry is in the log, and whether it will be committed nobody knows.
     pub const UNKNOWN: &str = "unknown";
-    /// 409: a compare-and-set saw another value, or the key holds another type.
+    /// 409: a compare-and-set saw another value, the key holds another type, or the members cannot be changed so now.
     pub const PRECONDITION: &str = "precondition";
     /// 400: the request makes no sense.
     pub const BAD_REQUEST: &str = "bad-request";
@@ -121,7 +141,10 @@ pub mod kind {
 pub fn is_definite(status: u16, error: &str) -> bool {
     match status {
         300..=499 => true,
-        503 => matches!(error, kind::NO_LEADER | kind::JOINING | kind::OVERLOADED),
+        503 => matches!(
+            error,
+            kind::NO_LEADER | kind::JOINING | kind::OVERLOADED | kind::BEHIND
+        ),
         _ => false,
     }
 }
@@ -186,6 +209,8 @@ pub struct Status {
     pub snapshot: u64,
     /// Whether it has a vote.
     pub voter: bool,
+    /// Who the cluster is, as its log has it, committed or not.
+    pub members: Vec<String>,
     /// Writes in its log that wait for the commit rule.
     pub pending: u64,
     /// Counts since the process started.

@@ -304,7 +304,7 @@ async fn bad_requests_get_a_reason() {
     let deep_new = json!({ "old": 1, "new": { "a": nested(32) } }).to_string();
     let deep_element = json!({ "element": deep }).to_string();
     let deepest = format!("{{\"value\":{}", "[".repeat(100_000));
-    let cases: [(&str, &str, &str, u16, &str); 18] = [
+    let cases: [(&str, &str, &str, u16, &str); 23] = [
         ("PUT", "/kv/x", &deep_write, 400, kind::BAD_REQUEST),
         ("PUT", "/kv/x", &deepest, 400, kind::BAD_REQUEST),
         ("POST", "/kv/x/cas", &deep_old, 400, kind::BAD_REQUEST),
@@ -319,7 +319,30 @@ async fn bad_requests_get_a_reason() {
             400,
             kind::BAD_REQUEST,
         ),
-        ("PUT", "/kv/x?w=2", "{\"value\":1}", 400, kind::BAD_REQUEST),
+        (
+            "PUT",
+            "/kv/x?w=two",
+            "{\"value\":1}",
+            400,
+            kind::BAD_REQUEST,
+        ),
+        ("PUT", "/kv/x?v=2", "{\"value\":1}", 400, kind::BAD_REQUEST),
+        ("GET", "/kv/x?w=1", "", 400, kind::BAD_REQUEST),
+        ("PUT", "/kv/x?w=2", "{\"value\":1}", 409, kind::PRECONDITION),
+        (
+            "POST",
+            "/members",
+            "{\"join\":\"n9\"}",
+            409,
+            kind::PRECONDITION,
+        ),
+        (
+            "POST",
+            "/members",
+            "{\"kick\":\"n1\"}",
+            400,
+            kind::BAD_REQUEST,
+        ),
         ("PUT", &long, "{\"value\":1}", 400, kind::BAD_REQUEST),
         ("PUT", "/kv/%ff", "{\"value\":1}", 400, kind::BAD_REQUEST),
         ("GET", "/kv/x?local=maybe", "", 400, kind::BAD_REQUEST),

@@ -6,7 +6,6 @@
 use super::Recorder;
 use schism_history::{EventKind, Process, Time};
 use schism_targets::client::Client;
-use schism_targets::registry::NodeAddress;
 use schism_workloads::generator::Arrivals;
 use schism_workloads::{Completion, Generator, Invocation, Workload};
 use std::future::Future;
@@ -96,29 +95,13 @@ async fn wait_until(due: Instant, stop: &mut watch::Receiver<bool>) -> bool {
 /// A connection to a target's nodes, speaking the target's own protocol.
 pub struct TargetConnection {
     workload: &'static dyn Workload,
-    nodes: Arc<[NodeAddress]>,
-    home: Option<usize>,
-    timeout: Duration,
     client: Client,
 }
 
 impl TargetConnection {
-    /// For one client; `home` binds it to a node.
-    pub fn new(
-        workload: &'static dyn Workload,
-        nodes: &Arc<[NodeAddress]>,
-        process: u64,
-        home: Option<usize>,
-        timeout: Duration,
-    ) -> Self {
-        let client = Client::new(nodes, process, home, timeout);
-        Self {
-            workload,
-            nodes: Arc::clone(nodes),
-            home,
-            timeout,
-            client,
-        }
+    /// For one client.
+    pub fn new(workload: &'static dyn Workload, client: Client) -> Self {
+        Self { workload, client }
     }
 
     /// Reads a replica's own state.
@@ -137,7 +120,7 @@ impl Connection for TargetConnection {
     }
 
     fn renew(&mut self, process: u64) {
-        self.client = Client::new(&self.nodes, process, self.home, self.timeout);
+        self.client = self.client.renewed(process);
     }
 }
 

@@ -27,6 +27,7 @@ use interrupt::Interrupts;
 use lookout::Lookout;
 use progress::Progress;
 use schism_history::{Event, NodeId, Process, Time};
+use schism_targets::client::Client;
 use schism_targets::registry::NodeAddress;
 use schism_workloads::generator::{Arrivals, Listed, stream};
 use schism_workloads::{Completion, Generator, Invocation};
@@ -509,17 +510,14 @@ impl Driver<'_> {
     fn worker(&self, number: u64) -> Worker<TargetConnection> {
         let spec = &self.spec.spec;
         let home = (spec.clients == Binding::Bound).then(|| number as usize % self.nodes.len());
+        let spreads_reads = self.spec.target.spreads_reads(&spec.options);
+        let client = Client::new(&self.nodes, number, home, spec.client_timeout)
+            .spreading_reads(spreads_reads);
         let (generator, arrivals) = self.operations(number);
         Worker {
             number,
             of: spec.concurrency,
-            connection: TargetConnection::new(
-                self.spec.workload,
-                &self.nodes,
-                number,
-                home,
-                spec.client_timeout,
-            ),
+            connection: TargetConnection::new(self.spec.workload, client),
             generator,
             arrivals,
             recorder: Arc::clone(&self.recorder),
@@ -573,13 +571,8 @@ impl Driver<'_> {
             .final_reads(&self.spec.spec.workload_options);
         let mut tasks = Vec::new();
         for node in 0..self.nodes.len() {
-            let connection = TargetConnection::new(
-                self.spec.workload,
-                &self.nodes,
-                process,
-                None,
-                FINAL_READ_LIMIT,
-            );
+            let client = Client::new(&self.nodes, process, None, FINAL_READ_LIMIT);
+            let connection = TargetConnection::new(self.spec.workload, client);
             let recorder = Arc::clone(&self.recorder);
             tasks.push(clients.spawn(read_replica(
                 connection,

@@ -3,17 +3,18 @@
 //! The replica itself is in `replicas/single_leader/`; this file is its face to the registry and to the
 //! server's start.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::registry::{
     Guarantees, LoseUnsynced, NodeAddress, NodeCommand, OptionError, OptionSpec, Options, Program,
-    ReadPromise, Target, ValueKind, fill_in,
+    ReadPromise, Target, ValueKind, fill_in, per_node,
 };
-use crate::replicas::single_leader::{Ack, Config, Failover, ReadMode};
+use crate::replicas::single_leader::{Ack, Config, Failover, Join, LeaseClock, ReadMode};
 use crate::replicas::{Millis, NodeName};
 use crate::storage::{self, Fsync};
-use crate::wire::{Role, Status};
+use crate::wire::{self, MembersBody, Role, Status};
 
 /// The name of the target.
 pub const NAME: &str = "single-leader";
@@ -51,8 +52,40 @@ const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "read",
         default: "leader-quorum",
-        values: ValueKind::OneOf(&["leader", "leader-quorum", "any", "sticky"]),
-        help: "who answers reads: the leader unchecked, the leader confirmed by a majority, anyone, the session's replica",
+        values: ValueKind::OneOf(&[
+            "leader",
+            "leader-quorum",
+            "leader-lease",
+            "any",
+            "sticky",
+            "window",
+            "caught-up",
+        ]),
+        help: "who answers reads: the leader unchecked, confirmed by a majority, or under a lease; anyone; the session's replica; the leader for a while after the session's own write; anyone who has what the session has seen",
+    },
+    OptionSpec {
+        name: "lease-clock",
+        default: "monotonic",
+        values: ValueKind::OneOf(&["monotonic", "wall"]),
+        help: "with read=leader-lease: by which clock a lease runs out, the one that nobody sets or the wall clock",
+    },
+    OptionSpec {
+        name: "window",
+        default: "1000",
+        values: DURATION,
+        help: "with read=window: how long after its own write a session reads at the leader",
+    },
+    OptionSpec {
+        name: "priority",
+        default: "",
+        values: ValueKind::PerNode,
+        help: "how much nodes are wanted as leaders, such as n1=2,n3=0: the highest takes over once it has everything, 0 never leads; 1 where nothing is said",
+    },
+    OptionSpec {
+        name: "join",
+        default: "snapshot-with-position",
+        values: ValueKind::OneOf(&["snapshot-with-position", "snapshot-only"]),
+        help: "what a node is sent that lacks too much: the state with its position, or the last snapshot as if it were of now",
     },
     OptionSpec {
         name: "fsync",
@@ -121,6 +154,7 @@ impl Target for SingleLeader {
                 choices: "1 to 15",
             });
         }
+        check_priority(&options, nodes)?;
         if number(&options, "heartbeat") * 2 > number(&options, "election-timeout") {
             return Err(OptionError::Value {
                 name: "heartbeat".to_owned(),
@@ -175,13 +209,28 @@ impl Target for SingleLeader {
     fn recovered(&self, statuses: &[Option<Status>]) -> Result<(), String> {
         let index = self.leader(statuses).ok_or("no node leads")?;
         let leader = statuses[index].as_ref().ok_or("no node leads")?;
-        for (number, status) in statuses.iter().enumerate() {
-            let status = status
-                .as_ref()
-                .ok_or(format!("node {} is unreachable", number + 1))?;
-            follows(status, leader)?;
+        for member in &leader.members {
+            let mut known = statuses.iter().flatten();
+            let status = known.find(|status| status.node == *member);
+            follows(status.ok_or(format!("{member} is unreachable"))?, leader)?;
         }
         Ok(())
+    }
+
+    fn spreads_reads(&self, options: &Options) -> bool {
+        let read = options.get("read").map_or("", String::as_str);
+        matches!(read, "any" | "window" | "caught-up")
+    }
+
+    fn change_members(&self, node: &str, join: bool) -> Option<(&'static str, String)> {
+        let name = node.to_owned();
+        let body = if join {
+            MembersBody::Join(name)
+        } else {
+            MembersBody::Leave(name)
+        };
+        let body = serde_json::to_string(&body).ok()?;
+        Some((wire::MEMBERS_PATH, body))
     }
 
     fn guarantees(&self, options: &Options) -> Guarantees {
@@ -192,9 +241,17 @@ impl Target for SingleLeader {
         let keeps = failover == "off" || (failover == "consensus" && quorum);
         let reads = match read {
             "leader-quorum" if keeps => ReadPromise::Linearizable,
+            // Only votes are held back while a lease runs.
+            "leader-lease"
+                if failover == "consensus" && keeps && option("lease-clock") == "monotonic" =>
+            {
+                ReadPromise::Linearizable
+            }
             // The one leader of `off` is never deposed, so its own state is always the newest.
-            "leader" if failover == "off" => ReadPromise::Linearizable,
-            "leader" | "leader-quorum" => ReadPromise::Leader,
+            "leader" | "leader-lease" if failover == "off" => ReadPromise::Linearizable,
+            "leader" | "leader-quorum" | "leader-lease" => ReadPromise::Leader,
+            "caught-up" => ReadPromise::Session,
+            "window" => ReadPromise::OwnWrites,
             "sticky" => ReadPromise::Sticky,
             _ => ReadPromise::Eventual,
         };
@@ -228,12 +285,39 @@ fn follows(status: &Status, leader: &Status) -> Result<(), String> {
     Ok(())
 }
 
+/// Priorities are of nodes that there are, and somebody may lead.
+fn check_priority(options: &Options, nodes: usize) -> Result<(), OptionError> {
+    let value = options.get("priority").map_or("", String::as_str);
+    let priority = per_node(value).unwrap_or_default();
+    let names: Vec<String> = (1..=nodes).map(|number| format!("n{number}")).collect();
+    let unknown = priority.keys().find(|name| !names.contains(name));
+    let choices = match unknown {
+        Some(name) => format!("there is no {name} among {}", names.join(", ")),
+        None if names.iter().all(|name| priority.get(name) == Some(&0)) => {
+            "somebody must be able to lead".to_owned()
+        }
+        None => return Ok(()),
+    };
+    Err(OptionError::Value {
+        name: "priority".to_owned(),
+        value: value.to_owned(),
+        choices,
+        hint: String::new(),
+    })
+}
+
 /// A resolved option that is a number.
 fn number(options: &Options, name: &str) -> u64 {
     options
         .get(name)
         .and_then(|value| value.parse().ok())
         .unwrap_or_default()
+}
+
+fn priorities(text: &str) -> BTreeMap<NodeName, u64> {
+    let priorities = per_node(text).unwrap_or_default();
+    let named = |(name, priority)| (NodeName(name), priority);
+    priorities.into_iter().map(named).collect()
 }
 
 /// The replica's configuration and the disk's, from resolved options.
@@ -254,6 +338,12 @@ pub(crate) fn configure(options: &Options, name: &str, members: Vec<NodeName>) -
         election_timeout: millis("election-timeout"),
         heartbeat: millis("heartbeat"),
         follower_lag: millis("follower-lag"),
+        lease_clock: option("lease-clock")
+            .parse()
+            .unwrap_or(LeaseClock::Monotonic),
+        window: millis("window"),
+        join: option("join").parse().unwrap_or(Join::SnapshotWithPosition),
+        priority: priorities(option("priority")),
         snapshot_every: number(options, "snapshot-every").max(1),
         pending_max: PENDING_MAX,
         commit_timeout: COMMIT_TIMEOUT,

@@ -372,6 +372,7 @@ mod tests {
         let snapshot = Snapshot {
             position: LogPosition(2),
             term: Term(1),
+            members: Vec::new(),
             state: crate::replicas::single_leader::KeySpace::default(),
         };
         storage::save(dir.path(), SNAPSHOT, &snapshot).unwrap();

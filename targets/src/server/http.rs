@@ -27,10 +27,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::ServerError;
 use super::node::{Batch, Call};
 use super::peers::PeerBody;
-use crate::replicas::NodeName;
-use crate::replicas::single_leader::{Command, Operation, Query, Refusal, Reply};
-use crate::wire::{self, AnswerBody, ErrorBody, kind};
+use crate::replicas::single_leader::{
+    Command, MemberChange, Operation, Query, Refusal, Reply, Session, WriteConcern,
+};
+use crate::replicas::{LogPosition, Millis, NodeName};
+use crate::wire::{self, AnswerBody, ErrorBody, MembersBody, kind};
 
+/// How long a write concern without `wtimeout` waits.
+const WTIMEOUT: Millis = Millis(10_000);
 const KEY_MAX: usize = 512;
 const BODY_MAX: usize = 1 << 20;
 /// How deep arrays and objects may nest in a client's value. `serde_json` reads 128 levels, and a value is
@@ -75,6 +79,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/set/{key}", get(read_set).post(add))
         .route("/ids", post(generate_id))
         .route("/status", get(status))
+        .route(wire::MEMBERS_PATH, post(change_members))
         .route(wire::CLOCK_PATH, get(clock))
         .route("/peer", peer)
         .fallback(async |State(app): Shared, uri: Uri| {
@@ -133,9 +138,24 @@ async fn add(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri, body: B
 
 async fn generate_id(State(app): Shared, headers: HeaderMap, uri: Uri) -> Response {
     let operation = Operation::Change(Command::GenerateId);
-    let result = match app.no_query(&uri) {
-        Ok(()) => app.submit(&headers, &uri, operation).await,
+    let result = match app.concern(&uri) {
+        Ok(concern) => app.submit(&headers, &uri, operation, concern).await,
         Err(refused) => Err(refused),
+    };
+    result.unwrap_or_else(|refused| *refused.0)
+}
+
+async fn change_members(State(app): Shared, headers: HeaderMap, uri: Uri, body: Body) -> Response {
+    let result = match (app.no_query(&uri), app.parse(body)) {
+        (Ok(()), Ok(body)) => {
+            let change = match body {
+                MembersBody::Join(name) => MemberChange::Join(NodeName(name)),
+                MembersBody::Leave(name) => MemberChange::Leave(NodeName(name)),
+            };
+            app.submit(&headers, &uri, Operation::Reconfigure(change), None)
+                .await
+        }
+        (Err(refused), _) | (_, Err(refused)) => Err(refused),
     };
     result.unwrap_or_else(|refused| *refused.0)
 }
@@ -181,7 +201,7 @@ impl App {
             Some("local=true") => Operation::ReadLocal(query),
             Some(other) => return Err(self.bad(format!("unknown query `{other}`"))),
         };
-        self.submit(headers, uri, operation).await
+        self.submit(headers, uri, operation, None).await
     }
 
     async fn change<B: DeserializeOwned>(
@@ -193,10 +213,10 @@ impl App {
         command: impl FnOnce(String, B) -> Command,
     ) -> Result<Response, Refused> {
         let key = self.key(key)?;
-        self.no_query(uri)?;
+        let concern = self.concern(uri)?;
         let body = self.parse_shallow(body)?;
-        self.submit(headers, uri, Operation::Change(command(key, body)))
-            .await
+        let operation = Operation::Change(command(key, body));
+        self.submit(headers, uri, operation, concern).await
     }
 
     /// Hands the request to the replica and waits for its reply.
@@ -205,13 +225,14 @@ impl App {
         headers: &HeaderMap,
         uri: &Uri,
         operation: Operation,
+        concern: Option<WriteConcern>,
     ) -> Result<Response, Refused> {
-        let (session, avoid) = (self.session(headers)?, avoided(headers));
+        let session = self.session(headers)?;
         let (sender, reply) = oneshot::channel();
         let call = Call {
             session,
-            avoid,
             operation,
+            concern,
             reply: sender,
         };
         match self.clients.try_send(call) {
@@ -235,7 +256,9 @@ impl App {
                 value,
                 term,
                 version,
+                seen,
             } => Json(AnswerBody {
+                seen: seen.0,
                 value,
                 node: self.name.0.clone(),
                 term: Some(term.0),
@@ -277,12 +300,45 @@ impl App {
         }
     }
 
-    fn session(&self, headers: &HeaderMap) -> Result<u64, Refused> {
-        let Some(value) = headers.get(wire::SESSION_HEADER) else {
-            return Ok(0);
+    fn session(&self, headers: &HeaderMap) -> Result<Session, Refused> {
+        let number = |name| self.number(headers, name);
+        Ok(Session {
+            number: number(wire::SESSION_HEADER)?.unwrap_or_default(),
+            avoid: avoided(headers),
+            seen: LogPosition(number(wire::SEEN_HEADER)?.unwrap_or_default()),
+            since_write: number(wire::SINCE_WRITE_HEADER)?.map(Millis),
+        })
+    }
+
+    fn number(&self, headers: &HeaderMap, name: &str) -> Result<Option<u64>, Refused> {
+        let Some(value) = headers.get(name) else {
+            return Ok(None);
         };
         let number = value.to_str().ok().and_then(|text| text.parse().ok());
-        number.ok_or_else(|| self.bad(format!("{} is not a number", wire::SESSION_HEADER)))
+        match number {
+            Some(number) => Ok(Some(number)),
+            None => Err(self.bad(format!("{name} is not a number"))),
+        }
+    }
+
+    /// The write concern of a change: `?w=2&wtimeout=500`, in nodes and milliseconds.
+    fn concern(&self, uri: &Uri) -> Result<Option<WriteConcern>, Refused> {
+        let (mut nodes, mut timeout) = (None, WTIMEOUT);
+        for pair in uri
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+        {
+            let unknown = || self.bad(format!("unknown query `{pair}`"));
+            let (name, value) = pair.split_once('=').ok_or_else(unknown)?;
+            match (name, value.parse()) {
+                ("w", Ok(number)) => nodes = usize::try_from(number).ok(),
+                ("wtimeout", Ok(number)) => timeout = Millis(number),
+                _ => return Err(unknown()),
+            }
+        }
+        Ok(nodes.map(|nodes| WriteConcern { nodes, timeout }))
     }
 
     fn no_query(&self, uri: &Uri) -> Result<(), Refused> {
@@ -388,6 +444,7 @@ fn word(refusal: Refusal) -> &'static str {
         Refusal::NoLeader => kind::NO_LEADER,
         Refusal::Joining => kind::JOINING,
         Refusal::Overloaded => kind::OVERLOADED,
+        Refusal::Behind => kind::BEHIND,
     }
 }
 
@@ -424,6 +481,7 @@ mod tests {
         let snapshot = Arc::new(Snapshot {
             position,
             term,
+            members: Vec::new(),
             state,
         });
         let append = Message::Append(Append {

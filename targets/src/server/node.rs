@@ -4,16 +4,16 @@
 //! status, and clients last, in batches.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::disk::{Job, Jobs};
 use super::peers::Outbox;
 use crate::replicas::single_leader::{
-    Effect, Input, Message, Operation, Persisted, Replica, Reply, Request,
+    Effect, Input, Message, Operation, Persisted, Replica, Reply, Request, Session, WriteConcern,
 };
-use crate::replicas::{Millis, NodeName, RequestId};
+use crate::replicas::{Millis, NodeName, Now, RequestId};
 use crate::wire::Status;
 
 /// Client requests taken in one step.
@@ -21,9 +21,9 @@ const CLIENT_BATCH: usize = 256;
 
 /// A client request on its way to the replica.
 pub(super) struct Call {
-    pub(super) session: u64,
-    pub(super) avoid: Vec<NodeName>,
+    pub(super) session: Session,
     pub(super) operation: Operation,
+    pub(super) concern: Option<WriteConcern>,
     pub(super) reply: oneshot::Sender<Reply>,
 }
 
@@ -40,6 +40,12 @@ pub(super) struct Inputs {
     pub(super) inbox: mpsc::Receiver<Batch>,
     pub(super) completions: mpsc::UnboundedReceiver<Persisted>,
     pub(super) tick: Duration,
+}
+
+/// Since 1970; zero on a clock that is set before.
+fn wall_clock() -> Millis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Millis(since.map_or(0, |since| since.as_millis() as u64))
 }
 
 /// The replica and where its effects go.
@@ -108,14 +114,17 @@ impl Node {
         Request {
             id,
             session: call.session,
-            avoid: call.avoid,
             operation: call.operation,
+            concern: call.concern,
         }
     }
 
     /// One step of the replica; false when the disk is gone.
     fn feed(&mut self, input: Input) -> bool {
-        let now = Millis(self.began.elapsed().as_millis() as u64);
+        let now = Now {
+            monotonic: Millis(self.began.elapsed().as_millis() as u64),
+            wall: wall_clock(),
+        };
         let effects = self.replica.step(now, input);
         effects.into_iter().all(|effect| self.perform(effect))
     }

@@ -3,16 +3,16 @@
 //! One millisecond at a time. A crash loses what the disk had not been asked to finish, but for a random
 //! prefix of it, as a real one does. After every step the invariants of `Invariants` are checked.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use schism_targets::replicas::single_leader::{
-    Ack, Config, Effect, Failover, Input, Message, Operation, Persisted, Query, ReadMode, Replica,
-    Reply, Request, Restored,
+    Ack, Config, Effect, Failover, Input, Join, LeaseClock, Message, Operation, Persisted, Query,
+    ReadMode, Replica, Reply, Request, Restored, Session, WriteConcern,
 };
-use schism_targets::replicas::{LogPosition, Millis, NodeName, RequestId, Term};
+use schism_targets::replicas::{LogPosition, Millis, NodeName, Now, RequestId, Term};
 use schism_targets::wire::{Role, Status};
 
 /// A disk: what is durable, and what waits.
@@ -43,6 +43,8 @@ pub(crate) struct Sim {
     network: BTreeMap<(u64, u64), (usize, usize, Message)>,
     /// Nodes of different groups do not hear one another.
     group: Vec<usize>,
+    /// What each wall clock is behind.
+    pub(crate) wall_behind: Vec<u64>,
     sequence: u64,
     invariants: Invariants,
     pub(crate) notes: Vec<String>,
@@ -70,6 +72,10 @@ pub(crate) fn config(size: usize, index: usize, seed: u64) -> Config {
         election_timeout: Millis(200),
         heartbeat: Millis(30),
         follower_lag: Millis(0),
+        lease_clock: LeaseClock::Monotonic,
+        window: Millis(500),
+        join: Join::SnapshotWithPosition,
+        priority: BTreeMap::new(),
         snapshot_every: 1000,
         pending_max: 1000,
         commit_timeout: Millis(2000),
@@ -104,6 +110,7 @@ impl Sim {
             configs,
             network: BTreeMap::new(),
             group: vec![0; size],
+            wall_behind: vec![0; size],
             sequence: 0,
             invariants,
             notes: Vec::new(),
@@ -118,15 +125,16 @@ impl Sim {
 
     // ---- faults
 
-    pub(crate) fn partition(&mut self, groups: &[&[usize]]) {
-        for (number, group) in groups.iter().enumerate() {
-            group.iter().for_each(|index| self.group[*index] = number);
+    /// These on one side, the others on the other.
+    pub(crate) fn partition(&mut self, side: &[usize]) {
+        self.group = vec![0; self.size()];
+        for index in side {
+            self.group[*index] = 1;
         }
     }
 
     pub(crate) fn isolate(&mut self, index: usize) {
-        self.group = vec![0; self.size()];
-        self.group[index] = 1;
+        self.partition(&[index]);
     }
 
     pub(crate) fn heal(&mut self) {
@@ -170,14 +178,25 @@ impl Sim {
     // ---- clients
 
     pub(crate) fn submit(&mut self, index: usize, operation: Operation) -> RequestId {
+        let session = Session::default();
+        self.submit_with(index, operation, session, None)
+    }
+
+    pub(crate) fn submit_with(
+        &mut self,
+        index: usize,
+        operation: Operation,
+        session: Session,
+        concern: Option<WriteConcern>,
+    ) -> RequestId {
         self.sequence += 1;
         let id = RequestId(self.sequence);
         if self.nodes[index].replica.is_some() {
             let request = Request {
                 id,
-                session: 1,
-                avoid: Vec::new(),
+                session,
                 operation,
+                concern,
             };
             self.feed(index, Input::Clients(vec![request]));
         }
@@ -294,7 +313,10 @@ impl Sim {
     }
 
     fn feed(&mut self, index: usize, input: Input) {
-        let now = Millis(self.now);
+        let now = Now {
+            monotonic: Millis(self.now),
+            wall: Millis(1_000_000 + self.now - self.wall_behind[index]),
+        };
         let Some(replica) = &mut self.nodes[index].replica else {
             return;
         };
@@ -414,27 +436,5 @@ impl Invariants {
                 status.node
             );
         }
-    }
-}
-
-/// What a random workload did, by element of the set `s` and position of register `x`.
-#[derive(Default)]
-pub(crate) struct Ledger {
-    pub(crate) adds: BTreeMap<RequestId, u64>,
-    pub(crate) reads: BTreeMap<RequestId, Option<LogPosition>>,
-    pub(crate) writes: BTreeSet<RequestId>,
-}
-
-impl Ledger {
-    /// The newest acknowledged position of register `x`.
-    pub(crate) fn newest(&self, sim: &Sim) -> Option<LogPosition> {
-        let versions = self
-            .writes
-            .iter()
-            .filter_map(|id| match sim.replies.get(id) {
-                Some(Reply::Done { version, .. }) => *version,
-                _ => None,
-            });
-        versions.max()
     }
 }

@@ -115,6 +115,8 @@ impl Workload for Register {
                     "read-your-writes",
                 ]);
             }
+            ReadPromise::Session => claims.extend(["monotonic-reads", "read-your-writes"]),
+            ReadPromise::OwnWrites => claims.push("read-your-writes"),
             ReadPromise::Sticky => claims.push("monotonic-reads"),
             ReadPromise::Eventual => {}
         }

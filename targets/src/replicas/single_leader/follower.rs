@@ -88,6 +88,7 @@ impl Replica {
 
     fn extend(&mut self, entries: Vec<Arc<Entry>>) {
         for entry in &entries {
+            self.members.learn(entry);
             self.log.push(Arc::clone(entry));
         }
         self.effects.push(Effect::Append {
@@ -118,6 +119,7 @@ impl Replica {
             return;
         }
         let cut = self.log.truncate(position);
+        self.members.truncate(position);
         self.counters.truncated_entries += cut as u64;
         self.note(format!(
             "truncates {cut} entries after {position}: the leader has others"
@@ -181,6 +183,7 @@ impl Replica {
         self.new_epoch();
         self.disk.position = LogPosition::START;
         self.log = super::Log::new((snapshot.term, snapshot.position), Vec::new());
+        self.members = self.members_of(snapshot);
         self.snapshot = Arc::clone(snapshot);
         self.state = snapshot.state.clone();
         self.applied = snapshot.position;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::state::KeySpace;
-use crate::replicas::{LogPosition, NodeName, RequestId, Term};
+use crate::replicas::{LogPosition, Millis, NodeName, RequestId, Term};
 
 /// A change of the key space, decided when it is applied, in log order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,8 @@ pub enum Command {
     },
     /// Hands out the next number.
     GenerateId,
+    /// Who the cluster is from here on; holds once it is in the log, see `members`.
+    Members(Vec<NodeName>),
 }
 
 /// One entry of the replicated log.
@@ -62,6 +64,9 @@ pub struct Snapshot {
     pub position: LogPosition,
     /// That entry's term.
     pub term: Term,
+    /// Who the cluster was then; empty in files of older versions, which knew only the configured ones.
+    #[serde(default)]
+    pub members: Vec<NodeName>,
     /// The state after it.
     pub state: KeySpace,
 }
@@ -95,6 +100,39 @@ pub enum Operation {
     ReadLocal(Query),
     /// A change.
     Change(Command),
+    /// A change of the members.
+    Reconfigure(MemberChange),
+}
+
+/// A node comes or goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberChange {
+    /// This one becomes a member, once it has caught up.
+    Join(NodeName),
+    /// This one is none any more.
+    Leave(NodeName),
+}
+
+/// How many nodes must have a write durably before its client is answered, on top of what `ack` asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteConcern {
+    /// So many, the leader included.
+    pub nodes: usize,
+    /// After so long the client is told that nobody knows.
+    pub timeout: Millis,
+}
+
+/// What a client tells of its session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Session {
+    /// Its number.
+    pub number: u64,
+    /// Replicas that it has found dead.
+    pub avoid: Vec<NodeName>,
+    /// The newest position that it has been shown.
+    pub seen: LogPosition,
+    /// How long ago its last write was acknowledged.
+    pub since_write: Option<Millis>,
 }
 
 /// One client request.
@@ -103,11 +141,11 @@ pub struct Request {
     /// The server's number for it, echoed in the reply.
     pub id: RequestId,
     /// The client's session.
-    pub session: u64,
-    /// Replicas that this session has found dead.
-    pub avoid: Vec<NodeName>,
+    pub session: Session,
     /// What it wants.
     pub operation: Operation,
+    /// For a change: how many must have it.
+    pub concern: Option<WriteConcern>,
 }
 
 /// What comes in.
@@ -149,6 +187,8 @@ pub enum Refusal {
     Joining,
     /// Too much waits already.
     Overloaded,
+    /// This replica did not get what the session has seen in time.
+    Behind,
 }
 
 /// The answer to a client.
@@ -162,6 +202,8 @@ pub enum Reply {
         term: Term,
         /// The position of the last change of the item.
         version: Option<LogPosition>,
+        /// What the replica had applied: the session has seen this much.
+        seen: LogPosition,
     },
     /// It was ordered, and refused by the state it met.
     Precondition {
@@ -267,6 +309,9 @@ pub enum Message {
         term: Term,
         /// Only asking, nobody is bound (Ongaro 2014, section 9.6).
         pre: bool,
+        /// The leader wants it: who has promised the leader a lease votes all the same.
+        #[serde(default)]
+        handed_over: bool,
         /// The candidate's last entry.
         last: (Term, LogPosition),
     },
@@ -278,6 +323,11 @@ pub enum Message {
         pre: bool,
         /// Yes.
         granted: bool,
+    },
+    /// The leader asks for an election at once, which the receiver shall win (Ongaro 2014, section 3.10).
+    TimeoutNow {
+        /// The leader's term.
+        term: Term,
     },
     /// Naive take-over: how far are you, and do you see a leader?
     PositionQuery {

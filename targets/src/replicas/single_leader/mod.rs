@@ -14,15 +14,21 @@
 //! | `election`, `naive` | who leads: by vote, or by looking around |
 //! | `leader` | replication, commit rules, client writes |
 //! | `follower` | accepting the leader's log, truncation, snapshots |
-//! | `reads` | who may answer a read, and when |
+//! | `reads`, `lease` | who may answer a read, and when |
+//! | `concern` | how many nodes a client wants to have its write |
 //! | `join` | how a node without (trustworthy) data becomes a voter |
+//! | `members`, `handover` | nodes that come and go, leaders that give way |
 
+mod concern;
 mod config;
 mod election;
 mod follower;
+mod handover;
 mod join;
 mod leader;
+mod lease;
 mod log;
+mod members;
 mod message;
 mod naive;
 mod reads;
@@ -34,17 +40,20 @@ use std::sync::Arc;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-pub use config::{Ack, Config, Failover, ReadMode, UnknownValue};
+pub use config::{Ack, Config, Failover, Join, LeaseClock, ReadMode, UnknownValue};
 pub use message::{
-    Append, AppendAnswer, Command, Effect, Entry, HardState, Input, Message, Operation, Persisted,
-    PositionReport, Query, Refusal, Rejection, Reply, Request, Snapshot,
+    Append, AppendAnswer, Command, Effect, Entry, HardState, Input, MemberChange, Message,
+    Operation, Persisted, PositionReport, Query, Refusal, Rejection, Reply, Request, Session,
+    Snapshot, WriteConcern,
 };
 pub use reads::sticky_replica;
 pub use state::{KeySpace, Outcome};
 
 use self::leader::Leadership;
 use self::log::Log;
-use super::{LogPosition, Millis, NodeName, RequestId, Term};
+use self::members::Members;
+use self::reads::Behind;
+use super::{LogPosition, Millis, NodeName, Now, RequestId, Term};
 use crate::wire;
 
 /// What a node finds on its disk when it starts.
@@ -62,6 +71,13 @@ pub struct Restored {
     pub damaged: bool,
 }
 
+impl Restored {
+    fn entries_after(&self, position: LogPosition) -> impl Iterator<Item = &Arc<Entry>> {
+        let entries = self.entries.iter();
+        entries.filter(move |entry| entry.position > position)
+    }
+}
+
 #[derive(Debug)]
 enum Role {
     Follower,
@@ -75,6 +91,8 @@ pub struct Replica {
     config: Config,
     rng: ChaCha8Rng,
     now: Millis,
+    wall: Millis,
+    started: Millis,
 
     hard: HardState,
     hard_sequence: u64,
@@ -83,6 +101,7 @@ pub struct Replica {
     log: Log,
     epoch: u64,
     snapshot: Arc<Snapshot>,
+    members: Members,
     state: KeySpace,
     committed: LogPosition,
     applied: LogPosition,
@@ -104,6 +123,8 @@ pub struct Replica {
     /// Caught up since the start: may serve reads.
     serving: bool,
     serve_from: Option<LogPosition>,
+    /// Reads that wait here until this replica has what their sessions have seen.
+    behind: Vec<Behind>,
     blank_seen: BTreeSet<NodeName>,
     hello_due: Millis,
 
@@ -113,16 +134,24 @@ pub struct Replica {
 
 impl Replica {
     /// A replica with what its disk holds. Nothing happens before the first [`Replica::step`].
-    pub fn new(mut config: Config, restored: Restored, now: Millis) -> Self {
+    pub fn new(mut config: Config, restored: Restored, now: impl Into<Now>) -> Self {
+        let Now { monotonic, wall } = now.into();
+        let now = monotonic;
         config.members.sort();
         let rng = ChaCha8Rng::seed_from_u64(config.seed);
-        let log = Log::new(restored.base, restored.entries);
         let snapshot = restored
             .snapshot
+            .clone()
             .unwrap_or_else(|| Arc::new(empty_snapshot()));
+        let first = members_or(&snapshot.members, &config);
+        let after = restored.entries_after(snapshot.position);
+        let members = Members::new(first, snapshot.position, after);
+        let log = Log::new(restored.base, restored.entries);
         let mut replica = Self {
             rng,
             now,
+            wall,
+            started: now,
             hard: restored.hard,
             hard_sequence: 0,
             disk: Persisted {
@@ -136,6 +165,7 @@ impl Replica {
             committed: snapshot.position,
             applied: snapshot.position,
             snapshot,
+            members,
             held_back: VecDeque::new(),
             role: Role::Follower,
             leader: None,
@@ -147,6 +177,7 @@ impl Replica {
             wants_snapshot: false,
             serving: false,
             serve_from: None,
+            behind: Vec::new(),
             blank_seen: BTreeSet::new(),
             hello_due: now,
             counters: wire::Counters::default(),
@@ -161,8 +192,10 @@ impl Replica {
     }
 
     /// Takes one input at a time that never runs backwards, and answers what is to be done, in order.
-    pub fn step(&mut self, now: Millis, input: Input) -> Vec<Effect> {
-        self.now = self.now.max(now);
+    pub fn step(&mut self, now: impl Into<Now>, input: Input) -> Vec<Effect> {
+        let Now { monotonic, wall } = now.into();
+        self.now = self.now.max(monotonic);
+        self.wall = wall;
         match input {
             Input::Clients(requests) => self.on_clients(requests),
             Input::Peer { from, message } => {
@@ -194,6 +227,7 @@ impl Replica {
             in_sync: self.in_sync().into_iter().map(|name| name.0).collect(),
             snapshot: self.snapshot.position.0,
             voter: self.hard.voter,
+            members: self.members().iter().map(|name| name.0.clone()).collect(),
             pending: lead.map_or(0, |lead| lead.pending.len() as u64),
             counters: self.counters,
         }
@@ -236,12 +270,16 @@ impl Replica {
             } => {
                 self.on_install(from, term, round, &snapshot);
             }
-            Message::VoteRequest { term, pre, last } => {
-                self.on_vote_request(from, term, pre, last);
-            }
+            Message::VoteRequest {
+                term,
+                pre,
+                handed_over,
+                last,
+            } => self.on_vote_request(from, term, pre, handed_over, last),
             Message::VoteAnswer { term, pre, granted } => {
                 self.on_vote_answer(from, term, pre, granted);
             }
+            Message::TimeoutNow { term } => self.on_timeout_now(from, term),
             Message::PositionQuery { round } => self.on_position_query(from, round),
             Message::PositionAnswer { round, report } => {
                 self.on_position_answer(from, round, report);
@@ -276,7 +314,10 @@ impl Replica {
     fn advance(&mut self) {
         self.advance_commit();
         self.release_held_back();
+        self.tend_concerned();
         self.answer_reads();
+        self.answer_behind();
+        self.tend_members();
         self.start_serving();
         self.take_snapshot();
     }
@@ -312,6 +353,12 @@ impl Replica {
     /// A follower that restarted may be far behind what it has shown before; it stays silent until it has
     /// applied what the leader had committed when they first met.
     fn start_serving(&mut self) {
+        if !self.is_member() {
+            // One that has left is told nothing any more; should it come back, it starts anew.
+            self.serving = false;
+            self.serve_from = None;
+            return;
+        }
         if self.serving {
             return;
         }
@@ -331,6 +378,7 @@ impl Replica {
         let drop_through = self.snapshot.position;
         self.snapshot = Arc::new(self.snapshot_now());
         self.log.drop_through(drop_through);
+        self.members.forget_before(self.snapshot.position);
         let snapshot = Arc::clone(&self.snapshot);
         self.note(format!(
             "snapshot at {}, log kept after {drop_through}",
@@ -348,8 +396,14 @@ impl Replica {
         Snapshot {
             position: self.applied,
             term,
+            members: self.members.at(self.applied).to_vec(),
             state: self.state.clone(),
         }
+    }
+
+    fn members_of(&self, snapshot: &Snapshot) -> Members {
+        let first = members_or(&snapshot.members, &self.config);
+        Members::new(first, snapshot.position, [])
     }
 
     fn save_hard_state(&mut self) {
@@ -391,10 +445,21 @@ impl Replica {
     }
 }
 
+/// Who the cluster is as a snapshot has it: one that names nobody means those that the node was started with.
+fn members_or(snapshot: &[NodeName], config: &Config) -> Vec<NodeName> {
+    let known = if snapshot.is_empty() {
+        &config.members
+    } else {
+        snapshot
+    };
+    known.to_vec()
+}
+
 fn empty_snapshot() -> Snapshot {
     Snapshot {
         position: LogPosition::START,
         term: Term(0),
+        members: Vec::new(),
         state: KeySpace::default(),
     }
 }

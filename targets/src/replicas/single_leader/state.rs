@@ -87,6 +87,10 @@ impl KeySpace {
             Command::Write { key, value } => self.write(position, key, value),
             Command::Cas { key, old, new } => self.compare_and_set(position, key, old, new),
             Command::Add { key, element } => self.add(position, key, element),
+            Command::Members(members) => {
+                let names = members.iter().map(|name| Value::from(name.0.as_str()));
+                done(names.collect(), position)
+            }
             Command::GenerateId => {
                 self.last_id += 1;
                 done(Value::from(self.last_id), position)
