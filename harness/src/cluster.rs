@@ -73,6 +73,8 @@ pub struct Cluster {
     binary: Option<PathBuf>,
     /// What they are nodes of.
     pub target: &'static dyn Target,
+    /// With which options.
+    pub options: Options,
 }
 
 impl Cluster {
@@ -125,6 +127,7 @@ impl Cluster {
             own,
             binary: binary.map(Path::to_owned),
             target,
+            options: options.clone(),
         })
     }
 

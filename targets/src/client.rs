@@ -5,6 +5,7 @@
 //! checker that is told "it failed" of a write that took effect raises a false alarm. So everything that
 //! is not certain is open, except for reads, which have no effect.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,8 @@ pub struct Answer {
     pub version: Option<u64>,
     /// How far the replica was that answered.
     pub seen: u64,
+    /// Of which partition.
+    pub partition: usize,
 }
 
 /// A call that did not succeed.
@@ -99,8 +102,8 @@ pub struct Client {
     next: usize,
     /// Replicas that refused a connection (`read=sticky` moves on to another).
     avoid: Vec<String>,
-    /// The newest position that any answer has shown.
-    seen: u64,
+    /// The newest position that any answer has shown of each partition.
+    seen: BTreeMap<usize, u64>,
     /// When the last write was acknowledged.
     wrote: Option<Instant>,
     /// Whether reads go to one node after another.
@@ -127,7 +130,7 @@ impl Client {
             home,
             next,
             avoid: Vec::new(),
-            seen: 0,
+            seen: BTreeMap::new(),
             wrote: None,
             spreads_reads: false,
             reads: session as usize,
@@ -159,7 +162,8 @@ impl Client {
         let deadline = Instant::now() + self.timeout;
         let result = self.call_from(&node, request, deadline).await;
         if let Ok(answer) = &result {
-            self.seen = self.seen.max(answer.seen);
+            let seen = self.seen.entry(answer.partition).or_default();
+            *seen = answer.seen.max(*seen);
             self.wrote = (!request.is_read()).then(Instant::now).or(self.wrote);
         }
         if self.spreads_reads && request.is_read() {
@@ -260,7 +264,7 @@ impl Client {
             .request(method, url)
             .timeout(deadline.saturating_duration_since(Instant::now()))
             .header(wire::SESSION_HEADER, self.session)
-            .header(wire::SEEN_HEADER, self.seen);
+            .header(wire::SEEN_HEADER, self.seen_header());
         if let Some(wrote) = self.wrote {
             let since = wrote.elapsed().as_millis();
             builder = builder.header(wire::SINCE_WRITE_HEADER, since.to_string());
@@ -276,6 +280,14 @@ impl Client {
             .await
             .map_err(|error| CallError::from_send(&error))?;
         read_response(response).await
+    }
+
+    fn seen_header(&self) -> String {
+        let seen = self.seen.iter();
+        let pairs: Vec<_> = seen
+            .map(|(of, position)| format!("{of}:{position}"))
+            .collect();
+        pairs.join(",")
     }
 
     fn index_of(&self, name: &str) -> Option<usize> {
@@ -309,6 +321,7 @@ async fn read_response(response: reqwest::Response) -> Result<Step, CallError> {
             term,
             version,
             seen,
+            partition,
         } = body.map_err(|error| CallError::from_send(&error))?;
         return Ok(Step::Answered(Answer {
             value,
@@ -316,6 +329,7 @@ async fn read_response(response: reqwest::Response) -> Result<Step, CallError> {
             term,
             version,
             seen,
+            partition,
         }));
     }
     let body = response

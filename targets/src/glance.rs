@@ -60,7 +60,7 @@ pub fn glance(bytes: &[u8]) -> Option<Glance> {
     };
     match first[..] {
         ["HTTP/1.1", status, ..] => Some(answer(status, header("location"), body)),
-        ["POST", "/peer", "HTTP/1.1"] => Some(peer(body)),
+        ["POST", path, "HTTP/1.1"] if is_of_peers(path) => Some(peer(body)),
         [
             method @ ("GET" | "PUT" | "POST" | "DELETE"),
             path,
@@ -105,6 +105,11 @@ fn fields(body: &str) -> String {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     shorten(&told.join(", "))
+}
+
+/// The path of any partition.
+fn is_of_peers(path: &str) -> bool {
+    path == "/peer" || path.starts_with("/peer/")
 }
 
 fn peer(body: &str) -> Glance {

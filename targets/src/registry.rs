@@ -193,10 +193,15 @@ pub trait Target: Sync + std::fmt::Debug {
     fn spreads_reads(&self, _options: &Options) -> bool {
         false
     }
-    /// How to ask the leader at this address to make a node a member (`true`), or none any more, in words of HTTP: path and JSON body of
-    /// a `POST` that is answered once it is so. None: the target cannot.
-    fn change_members(&self, _node: &str, _join: bool) -> Option<(&'static str, String)> {
-        None
+    /// How to ask for a node to become a member (`true`), or to be none any more, in words of HTTP: path and JSON body of
+    /// each `POST` that it takes, answered once it is so. Empty: the target cannot.
+    fn change_members(
+        &self,
+        _options: &Options,
+        _node: &str,
+        _join: bool,
+    ) -> Vec<(String, String)> {
+        Vec::new()
     }
     /// What a loss of power leaves of a node's data, but for this share of what was not synced: carried out while the node is down, and told in words.
     /// None: the target cannot tell.

@@ -11,7 +11,7 @@ use serde_json::Value;
 pub const SESSION_HEADER: &str = "x-schism-session";
 /// Request header that names replicas which the session has found dead (`read=sticky` moves on).
 pub const AVOID_HEADER: &str = "x-schism-avoid";
-/// Request header with what the session has been shown: the number in [`AnswerBody::seen`] of the newest answer (`read=caught-up`).
+/// Request header with what the session has been shown of each partition, `0:17,1:5`: the greatest [`AnswerBody::seen`] (`read=caught-up`).
 pub const SEEN_HEADER: &str = "x-schism-seen";
 /// Request header with the milliseconds since the session's last write was acknowledged (`read=window`).
 pub const SINCE_WRITE_HEADER: &str = "x-schism-since-write";
@@ -73,12 +73,14 @@ pub struct AnswerBody {
     pub value: Value,
     /// Who answered.
     pub node: String,
-    /// The term in which it did.
+    /// The term in which it did; none where several partitions each have terms of their own.
     pub term: Option<u64>,
     /// The log position of the last change of what was read or written.
     pub version: Option<u64>,
-    /// How far the replica was: the session has seen this much now.
+    /// How far the replica was: the session has seen this much of the partition now.
     pub seen: u64,
+    /// Which partition that was.
+    pub partition: usize,
 }
 
 /// The body of every refusal and failure.
@@ -215,4 +217,7 @@ pub struct Status {
     pub pending: u64,
     /// Counts since the process started.
     pub counters: Counters,
+    /// The same of the other partitions; what stands above is the first one's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<Status>,
 }

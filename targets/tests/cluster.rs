@@ -189,6 +189,77 @@ async fn without_a_quorum_nothing_is_acknowledged_and_refusals_are_definite() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_have_logs_of_their_own() {
+    let mut cluster = Cluster::start(3, &[("partitions", "3")]).await;
+    cluster.recovered().await;
+    let mut client = cluster.client(1);
+    let keys: Vec<String> = (0..30).map(|key| format!("k{key}")).collect();
+    for key in &keys {
+        let request = write(key, json!(key));
+        cluster
+            .write_until_acknowledged(&mut client, &request)
+            .await;
+    }
+    let leader = cluster.recovered().await;
+    let logs = |status: &schism_targets::wire::Status| -> Vec<u64> {
+        let others = status.partitions.iter().map(|other| other.position);
+        std::iter::once(status.position).chain(others).collect()
+    };
+    let positions = logs(&cluster.status(leader).await.unwrap());
+    // Each holds its part, and one entry of each term beside.
+    assert_eq!(positions.len(), 3);
+    assert!(
+        positions.iter().all(|position| (4..30).contains(position)),
+        "{positions:?}"
+    );
+    assert!(positions.iter().sum::<u64>() >= 33, "{positions:?}");
+    let victim = (leader + 1) % 3;
+    cluster.kill(victim).await;
+    cluster.restart(victim).await;
+    cluster.recovered().await;
+    for key in &keys {
+        assert_eq!(
+            cluster.read_everywhere(&read(key)).await,
+            vec![json!(key); 3]
+        );
+    }
+}
+
+/// Bounded: what does not fit is refused at once, with the word when to come back; what was taken is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_much_is_refused_in_order() {
+    let cluster = Cluster::start(1, &[("service-time", "50"), ("queue", "3")]).await;
+    cluster.recovered().await;
+    let url = format!("http://{}/kv/x", cluster.nodes[0].address);
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let asked: Vec<_> = (0..20)
+        .map(|value| {
+            let request = http.put(&url).json(&json!({ "value": value }));
+            tokio::spawn(async move { request.send().await.unwrap() })
+        })
+        .collect();
+    let (mut taken, mut refused) = (0, 0);
+    for answer in asked {
+        let answer = answer.await.unwrap();
+        match answer.status().as_u16() {
+            200 => taken += 1,
+            503 => {
+                assert_eq!(answer.headers()["retry-after"], "1");
+                let body: schism_targets::wire::ErrorBody = answer.json().await.unwrap();
+                assert_eq!(body.error, kind::OVERLOADED);
+                refused += 1;
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert!(
+        taken >= 3 && refused >= 1,
+        "{taken} taken, {refused} refused"
+    );
+    assert_eq!(taken + refused, 20);
+}
+
 fn nested(depth: usize) -> Value {
     (0..depth).fold(json!(1), |inner, _| json!([inner]))
 }

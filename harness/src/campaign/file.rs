@@ -5,7 +5,7 @@
 //! seed = 1                      # the first seed; each further one is one more
 //! seeds = 1                     # a cell
 //!
-//! [defaults]                    # of every cell's spec
+//! [defaults]                    # of every cell's spec (end-after: of those with written faults)
 //! workload = "set"
 //!
 //! [[cell]]
@@ -162,7 +162,12 @@ impl Campaign {
                     .with_context(|| format!("cell {id}: there is no cell {like:?} before it"))?;
                 spec = other.clone();
             }
+            let ends = own.contains_key("end-after");
             overlay(&mut spec, own);
+            if !ends && !spec.contains_key("faults") {
+                // A default for cells with written faults; others end by their time-limit.
+                spec.remove("end-after");
+            }
             if cells.iter().any(|other: &Cell| other.id == id) {
                 bail!("two cells have the id {id:?}");
             }

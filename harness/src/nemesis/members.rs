@@ -113,21 +113,34 @@ fn change_all(cluster: &Cluster, nodes: &[usize], join: bool) -> Result<Vec<Stri
     last.unwrap_or_else(|| Err("no node is named".to_owned()))
 }
 
-/// Asks one node after the other, until the leader has done it or the time is up.
+/// Asks for one node's change, of each partition.
 fn change(cluster: &Cluster, node: usize, join: bool) -> Result<Vec<String>, String> {
     let name = cluster.name(node);
-    let Some((path, body)) = cluster.target.change_members(name, join) else {
-        return Err("the target cannot".to_owned());
-    };
+    // A leader that leaves is the one to ask; a node that joins knows nothing yet.
+    let but = join.then_some(node);
+    let asks = cluster.target.change_members(&cluster.options, name, join);
+    let done = asks
+        .iter()
+        .map(|(path, body)| change_one(cluster, path, body, but));
+    let last = done.reduce(Result::and);
+    last.unwrap_or_else(|| Err("the target cannot".to_owned()))
+}
+
+/// Asks one node after the other, but for one, until the leader has done it or the time is up.
+fn change_one(
+    cluster: &Cluster,
+    path: &str,
+    body: &str,
+    but: Option<usize>,
+) -> Result<Vec<String>, String> {
     let begun = Instant::now();
     let mut why = "nobody leads".to_owned();
-    // A leader that leaves is the one to ask; a node that joins knows nothing yet.
     for asked in (0..cluster.size())
         .cycle()
-        .filter(|asked| !join || *asked != node)
+        .filter(|asked| Some(*asked) != but)
     {
         let address = cluster.addresses[asked].address;
-        match ask(address, path, &body) {
+        match ask(address, path, body) {
             Ok(members) => return Ok(members),
             Err(error) => why = format!("{error:#}"),
         }

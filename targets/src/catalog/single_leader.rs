@@ -13,7 +13,9 @@ use crate::registry::{
 };
 use crate::replicas::single_leader::{Ack, Config, Failover, Join, LeaseClock, ReadMode};
 use crate::replicas::{Millis, NodeName};
-use crate::storage::{self, Fsync};
+use crate::server::arrivals::Sharing;
+use crate::server::partitions::{self, Placement};
+use crate::storage::{self, Fsync, LogCheck};
 use crate::wire::{self, MembersBody, Role, Status};
 
 /// The name of the target.
@@ -104,6 +106,54 @@ const OPTIONS: &[OptionSpec] = &[
         default: "0",
         values: DURATION,
         help: "an artificial delay before a follower applies what is committed",
+    },
+    OptionSpec {
+        name: "partitions",
+        default: "1",
+        values: ValueKind::Count { min: 1, max: 16 },
+        help: "independent logs, each with its own leader, among which the keys are placed",
+    },
+    OptionSpec {
+        name: "placement",
+        default: "hash",
+        values: ValueKind::OneOf(&["hash", "causal"]),
+        help: "with partitions: a key lies by all of it, or by the part before its first colon, so that related keys lie together",
+    },
+    OptionSpec {
+        name: "partition-lag",
+        default: "",
+        values: ValueKind::PerNode,
+        help: "with partitions: a follower-lag of their own for some, such as p0=500,p1=0",
+    },
+    OptionSpec {
+        name: "heartbeats",
+        default: "priority",
+        values: ValueKind::OneOf(&["priority", "shared-queue"]),
+        help: "whether peers and timers go ahead of client requests, or wait with them in one queue",
+    },
+    OptionSpec {
+        name: "queue",
+        default: "1024",
+        values: ValueKind::Count {
+            min: 1,
+            max: 1_000_000,
+        },
+        help: "client requests that may wait before new ones are refused (503)",
+    },
+    OptionSpec {
+        name: "service-time",
+        default: "0",
+        values: ValueKind::DurationMs {
+            min: 0,
+            max: 10_000,
+        },
+        help: "how long a client request occupies a node, to make it one that can be overloaded",
+    },
+    OptionSpec {
+        name: "log-check",
+        default: "checksum",
+        values: ValueKind::OneOf(&["checksum", "none"]),
+        help: "at the start: what is not whole is thrown away and asked for again, or taken for what it should be",
     },
     OptionSpec {
         name: "election-timeout",
@@ -198,8 +248,15 @@ impl Target for SingleLeader {
 
     fn lose_unsynced(&self) -> Option<LoseUnsynced> {
         Some(|data, keep| {
-            let lost = storage::lose_unsynced(data, keep)?;
-            let (records, bytes) = (lost.records, lost.bytes);
+            let (mut records, mut bytes) = (0, 0);
+            for partition in (0..).map(|number| partitions::folder(data, number)) {
+                if !partition.is_dir() {
+                    break;
+                }
+                let lost = storage::lose_unsynced(&partition, keep)?;
+                records += lost.records;
+                bytes += lost.bytes;
+            }
             Ok(format!(
                 "{records} records ({bytes} bytes) were not synced and are gone"
             ))
@@ -207,12 +264,14 @@ impl Target for SingleLeader {
     }
 
     fn recovered(&self, statuses: &[Option<Status>]) -> Result<(), String> {
-        let index = self.leader(statuses).ok_or("no node leads")?;
-        let leader = statuses[index].as_ref().ok_or("no node leads")?;
-        for member in &leader.members {
-            let mut known = statuses.iter().flatten();
-            let status = known.find(|status| status.node == *member);
-            follows(status.ok_or(format!("{member} is unreachable"))?, leader)?;
+        let known = statuses.iter().flatten();
+        partition_recovered(&known.clone().collect::<Vec<_>>())?;
+        let others = known.clone().map(|status| status.partitions.len()).max();
+        for number in 0..others.unwrap_or(0) {
+            let of = known
+                .clone()
+                .filter_map(|status| status.partitions.get(number));
+            partition_recovered(&of.collect::<Vec<_>>())?;
         }
         Ok(())
     }
@@ -222,15 +281,17 @@ impl Target for SingleLeader {
         matches!(read, "any" | "window" | "caught-up")
     }
 
-    fn change_members(&self, node: &str, join: bool) -> Option<(&'static str, String)> {
+    fn change_members(&self, options: &Options, node: &str, join: bool) -> Vec<(String, String)> {
         let name = node.to_owned();
         let body = if join {
             MembersBody::Join(name)
         } else {
             MembersBody::Leave(name)
         };
-        let body = serde_json::to_string(&body).ok()?;
-        Some((wire::MEMBERS_PATH, body))
+        let body = serde_json::json!(body).to_string();
+        let path = |number| format!("{}?partition={number}", wire::MEMBERS_PATH);
+        let all = 0..partitions(options);
+        all.map(|number| (path(number), body.clone())).collect()
     }
 
     fn guarantees(&self, options: &Options) -> Guarantees {
@@ -255,14 +316,28 @@ impl Target for SingleLeader {
             "sticky" => ReadPromise::Sticky,
             _ => ReadPromise::Eventual,
         };
+        // Each partition has terms of its own, and answers of several say none.
+        let one_log = partitions(options) == 1;
         Guarantees {
             reads,
             keeps_acknowledged_writes: keeps,
-            no_split_brain: one_leader && keeps,
+            no_split_brain: one_leader && keeps && one_log,
             survives_power_loss: option("fsync") == "always",
             available_with_minority_down: failover != "off" && ack != "sync",
         }
     }
+}
+
+/// Whether the members of one partition agree with its leader, and have all that it has.
+fn partition_recovered(statuses: &[&Status]) -> Result<(), String> {
+    let leading = statuses.iter().filter(|status| status.role == Role::Leader);
+    let leader = leading.max_by_key(|status| status.term);
+    let leader = leader.ok_or("no node leads")?;
+    for member in &leader.members {
+        let status = statuses.iter().find(|status| status.node == *member);
+        follows(status.ok_or(format!("{member} is unreachable"))?, leader)?;
+    }
+    Ok(())
 }
 
 /// Whether a node agrees with the leader and has all that it has.
@@ -320,16 +395,73 @@ fn priorities(text: &str) -> BTreeMap<NodeName, u64> {
     priorities.into_iter().map(named).collect()
 }
 
-/// The replica's configuration and the disk's, from resolved options.
-pub(crate) fn configure(options: &Options, name: &str, members: Vec<NodeName>) -> (Config, Fsync) {
+/// What a node's options make of it.
+pub(crate) struct Setup {
+    config: Config,
+    lags: BTreeMap<String, u64>,
+    /// How many partitions there are.
+    pub(crate) partitions: usize,
+    /// Which key is in which.
+    pub(crate) placement: Placement,
+    /// When the log is forced to the disk.
+    pub(crate) fsync: Fsync,
+    /// What is believed of it.
+    pub(crate) log_check: LogCheck,
+    /// Who waits for whom.
+    pub(crate) sharing: Sharing,
+}
+
+impl Setup {
+    /// The replica of one partition.
+    pub(crate) fn replica(&self, partition: usize) -> Config {
+        let config = self.config.clone();
+        let lag = self.lags.get(&format!("p{partition}"));
+        Config {
+            follower_lag: lag.map_or(config.follower_lag, |lag| Millis(*lag)),
+            seed: config.seed ^ (partition as u64) << 32,
+            ..config
+        }
+    }
+}
+
+/// What a node is, from resolved options.
+pub(crate) fn configure(options: &Options, name: &str, members: Vec<NodeName>) -> Setup {
     let option = |name: &str| options.get(name).map_or("", String::as_str);
-    let millis = |name| Millis(number(options, name));
+    let duration = |name| Duration::from_millis(number(options, name));
     let fsync = match option("fsync") {
-        "interval" => Fsync::Interval(Duration::from_millis(number(options, "fsync-interval"))),
+        "interval" => Fsync::Interval(duration("fsync-interval")),
         "never" => Fsync::Never,
         _ => Fsync::Always,
     };
-    let config = Config {
+    Setup {
+        config: config(options, name, members),
+        lags: per_node(option("partition-lag")).unwrap_or_default(),
+        partitions: partitions(options),
+        placement: match option("placement") {
+            "causal" => Placement::Causal,
+            _ => Placement::Hash,
+        },
+        fsync,
+        log_check: match option("log-check") {
+            "none" => LogCheck::None,
+            _ => LogCheck::Checksum,
+        },
+        sharing: Sharing {
+            together: option("heartbeats") == "shared-queue",
+            queue: number(options, "queue").max(1) as usize,
+            service: duration("service-time"),
+        },
+    }
+}
+
+fn partitions(options: &Options) -> usize {
+    number(options, "partitions").max(1) as usize
+}
+
+fn config(options: &Options, name: &str, members: Vec<NodeName>) -> Config {
+    let option = |name: &str| options.get(name).map_or("", String::as_str);
+    let millis = |name| Millis(number(options, name));
+    Config {
         name: name.into(),
         members,
         ack: option("ack").parse().unwrap_or(Ack::Majority),
@@ -348,6 +480,5 @@ pub(crate) fn configure(options: &Options, name: &str, members: Vec<NodeName>) -
         pending_max: PENDING_MAX,
         commit_timeout: COMMIT_TIMEOUT,
         seed: u64::from(crc32fast::hash(name.as_bytes())),
-    };
-    (config, fsync)
+    }
 }

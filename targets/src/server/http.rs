@@ -21,11 +21,12 @@ use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ServerError;
+use super::arrivals::{self, Entrance};
 use super::node::{Batch, Call};
+use super::partitions::Placement;
 use super::peers::PeerBody;
 use crate::replicas::single_leader::{
     Command, MemberChange, Operation, Query, Refusal, Reply, Session, WriteConcern,
@@ -44,10 +45,16 @@ const DEPTH_MAX: usize = 32;
 /// What the handlers share.
 pub(super) struct App {
     pub(super) name: NodeName,
-    pub(super) clients: mpsc::Sender<Call>,
-    pub(super) statuses: mpsc::Sender<oneshot::Sender<wire::Status>>,
-    pub(super) inbox: mpsc::Sender<Batch>,
+    /// One at least.
+    pub(super) partitions: Vec<Partition>,
+    pub(super) placement: Placement,
     pub(super) addresses: BTreeMap<NodeName, SocketAddr>,
+}
+
+/// The ways to the replica of one partition.
+pub(super) struct Partition {
+    pub(super) entrance: Entrance,
+    pub(super) statuses: mpsc::Sender<oneshot::Sender<wire::Status>>,
 }
 
 type Shared = State<Arc<App>>;
@@ -72,7 +79,7 @@ pub(super) async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Se
 }
 
 fn router(app: Arc<App>) -> Router {
-    let peer = post(receive).layer(DefaultBodyLimit::disable());
+    let peer = || post(receive).layer(DefaultBodyLimit::disable());
     Router::new()
         .route("/kv/{key}", get(read_register).put(write))
         .route("/kv/{key}/cas", post(compare_and_set))
@@ -81,7 +88,8 @@ fn router(app: Arc<App>) -> Router {
         .route("/status", get(status))
         .route(wire::MEMBERS_PATH, post(change_members))
         .route(wire::CLOCK_PATH, get(clock))
-        .route("/peer", peer)
+        .route("/peer", peer())
+        .route("/peer/{partition}", peer())
         .fallback(async |State(app): Shared, uri: Uri| {
             app.refuse(
                 StatusCode::NOT_FOUND,
@@ -146,27 +154,24 @@ async fn generate_id(State(app): Shared, headers: HeaderMap, uri: Uri) -> Respon
 }
 
 async fn change_members(State(app): Shared, headers: HeaderMap, uri: Uri, body: Body) -> Response {
-    let result = match (app.no_query(&uri), app.parse(body)) {
-        (Ok(()), Ok(body)) => {
-            let change = match body {
-                MembersBody::Join(name) => MemberChange::Join(NodeName(name)),
-                MembersBody::Leave(name) => MemberChange::Leave(NodeName(name)),
-            };
-            app.submit(&headers, &uri, Operation::Reconfigure(change), None)
-                .await
-        }
-        (Err(refused), _) | (_, Err(refused)) => Err(refused),
-    };
-    result.unwrap_or_else(|refused| *refused.0)
+    app.reconfigure(&headers, &uri, body)
+        .await
+        .unwrap_or_else(|refused| *refused.0)
 }
 
 async fn status(State(app): Shared) -> Response {
-    let (sender, status) = oneshot::channel();
-    let sent = app.statuses.try_send(sender).is_ok();
-    match status.await {
-        Ok(status) if sent => Json(status).into_response(),
-        _ => app.overloaded("too many wait for the status"),
+    let mut all = Vec::new();
+    for partition in &app.partitions {
+        let (sender, status) = oneshot::channel();
+        let sent = partition.statuses.try_send(sender).is_ok();
+        match status.await {
+            Ok(status) if sent => all.push(status),
+            _ => return app.overloaded("too many wait for the status"),
+        }
     }
+    let mut first = all.remove(0);
+    first.partitions = all;
+    Json(first).into_response()
 }
 
 /// The wall clock, which nothing here decides by: whoever makes it wrong wants to see that it is.
@@ -176,14 +181,15 @@ async fn clock() -> Response {
     Json(serde_json::json!({ "wall_ms": wall_ms })).into_response()
 }
 
-async fn receive(State(app): Shared, body: Body) -> Response {
-    match app.parse::<PeerBody>(body) {
-        Ok(PeerBody { from, messages }) => {
-            // A full queue drops messages, as a network does.
-            let _ = app.inbox.try_send(Batch { from, messages });
+async fn receive(State(app): Shared, partition: Option<Path<usize>>, body: Body) -> Response {
+    let number = partition.map_or(0, |Path(number)| number);
+    match (app.partitions.get(number), app.parse::<PeerBody>(body)) {
+        (Some(partition), Ok(PeerBody { from, messages })) => {
+            partition.entrance.peer(Batch { from, messages });
             StatusCode::NO_CONTENT.into_response()
         }
-        Err(refused) => *refused.0,
+        (None, _) => *app.bad(format!("there is no partition {number}")).0,
+        (_, Err(refused)) => *refused.0,
     }
 }
 
@@ -227,7 +233,26 @@ impl App {
         operation: Operation,
         concern: Option<WriteConcern>,
     ) -> Result<Response, Refused> {
-        let session = self.session(headers)?;
+        let partitions = self.partitions.len();
+        let Some(partition) = self.placement.of_all(&operation, partitions) else {
+            return Err(self.bad("the keys lie in different partitions".to_owned()));
+        };
+        self.submit_to(partition, headers, uri, operation, concern)
+            .await
+    }
+
+    async fn submit_to(
+        &self,
+        partition: usize,
+        headers: &HeaderMap,
+        uri: &Uri,
+        operation: Operation,
+        concern: Option<WriteConcern>,
+    ) -> Result<Response, Refused> {
+        let Some(way) = self.partitions.get(partition) else {
+            return Err(self.bad(format!("there is no partition {partition}")));
+        };
+        let session = self.session(headers, partition)?;
         let (sender, reply) = oneshot::channel();
         let call = Call {
             session,
@@ -235,22 +260,22 @@ impl App {
             concern,
             reply: sender,
         };
-        match self.clients.try_send(call) {
+        match way.entrance.client(call) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => {
+            Err(arrivals::Refused::Full) => {
                 return Ok(self.overloaded("too many requests wait already"));
             }
-            Err(TrySendError::Closed(_)) => {
+            Err(arrivals::Refused::Closed) => {
                 return Ok(self.unavailable(kind::NO_LEADER, "this node stops".to_owned()));
             }
         }
         match reply.await {
-            Ok(reply) => Ok(self.answer(uri, reply)),
+            Ok(reply) => Ok(self.answer(uri, partition, reply)),
             Err(_) => Ok(self.unavailable(kind::UNKNOWN, "this node stops".to_owned())),
         }
     }
 
-    fn answer(&self, uri: &Uri, reply: Reply) -> Response {
+    fn answer(&self, uri: &Uri, partition: usize, reply: Reply) -> Response {
         match reply {
             Reply::Done {
                 value,
@@ -259,9 +284,10 @@ impl App {
                 seen,
             } => Json(AnswerBody {
                 seen: seen.0,
+                partition,
                 value,
                 node: self.name.0.clone(),
-                term: Some(term.0),
+                term: Some(term.0).filter(|_| self.partitions.len() == 1),
                 version: version.map(|position| position.0),
             })
             .into_response(),
@@ -300,14 +326,55 @@ impl App {
         }
     }
 
-    fn session(&self, headers: &HeaderMap) -> Result<Session, Refused> {
+    /// `POST /members`, of one partition: `?partition=1`.
+    async fn reconfigure(
+        &self,
+        headers: &HeaderMap,
+        uri: &Uri,
+        body: Body,
+    ) -> Result<Response, Refused> {
+        let query = uri.query().unwrap_or_default();
+        let number = match query.strip_prefix("partition=").map(str::parse) {
+            None if query.is_empty() => 0,
+            Some(Ok(number)) => number,
+            _ => return Err(self.bad(format!("unknown query `{query}`"))),
+        };
+        let change = match self.parse(body)? {
+            MembersBody::Join(name) => MemberChange::Join(NodeName(name)),
+            MembersBody::Leave(name) => MemberChange::Leave(NodeName(name)),
+        };
+        let operation = Operation::Reconfigure(change);
+        self.submit_to(number, headers, uri, operation, None).await
+    }
+
+    fn session(&self, headers: &HeaderMap, partition: usize) -> Result<Session, Refused> {
         let number = |name| self.number(headers, name);
         Ok(Session {
             number: number(wire::SESSION_HEADER)?.unwrap_or_default(),
             avoid: avoided(headers),
-            seen: LogPosition(number(wire::SEEN_HEADER)?.unwrap_or_default()),
+            seen: self.seen(headers, partition)?,
             since_write: number(wire::SINCE_WRITE_HEADER)?.map(Millis),
         })
+    }
+
+    /// What the session has seen of a partition.
+    fn seen(&self, headers: &HeaderMap, partition: usize) -> Result<LogPosition, Refused> {
+        let Some(value) = headers.get(wire::SEEN_HEADER) else {
+            return Ok(LogPosition::START);
+        };
+        let broken = || self.bad(format!("{} is not 0:17,1:5", wire::SEEN_HEADER));
+        let mut seen = LogPosition::START;
+        let text = value.to_str().map_err(|_| broken())?;
+        for pair in text.split(',').filter(|pair| !pair.is_empty()) {
+            let pair = pair.split_once(':').and_then(|(of, position)| {
+                Some((of.parse::<usize>().ok()?, position.parse().ok()?))
+            });
+            let (of, position) = pair.ok_or_else(broken)?;
+            if of == partition {
+                seen = LogPosition(position);
+            }
+        }
+        Ok(seen)
     }
 
     fn number(&self, headers: &HeaderMap, name: &str) -> Result<Option<u64>, Refused> {
@@ -339,13 +406,6 @@ impl App {
             }
         }
         Ok(nodes.map(|nodes| WriteConcern { nodes, timeout }))
-    }
-
-    fn no_query(&self, uri: &Uri) -> Result<(), Refused> {
-        match uri.query() {
-            None | Some("") => Ok(()),
-            Some(query) => Err(self.bad(format!("unknown query `{query}`"))),
-        }
     }
 
     /// A client's body: an object around its values.

@@ -10,7 +10,7 @@ use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, Planned, View};
 use anyhow::{Result, bail};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use schism_targets::registry::Target;
+use schism_targets::registry::{Options, Target};
 
 /// The family.
 pub(super) struct Membership;
@@ -48,7 +48,11 @@ impl Family for Membership {
         let leaves = planned
             .iter()
             .any(|fault| leaves(&fault.options).unwrap_or(false));
-        if leaves && target.change_members("n1", false).is_none() {
+        if leaves
+            && target
+                .change_members(&Options::new(), "n1", false)
+                .is_empty()
+        {
             bail!(
                 "{} cannot change its members: give do = \"replace\"",
                 target.name()

@@ -104,6 +104,21 @@ pub enum Operation {
     Reconfigure(MemberChange),
 }
 
+impl Operation {
+    /// The keys that it touches.
+    pub fn keys(&self) -> Vec<&str> {
+        match self {
+            Self::Read(Query::Register(key) | Query::Set(key))
+            | Self::ReadLocal(Query::Register(key) | Query::Set(key))
+            | Self::Change(
+                Command::Write { key, .. } | Command::Cas { key, .. } | Command::Add { key, .. },
+            ) => vec![key],
+            Self::Change(Command::Noop | Command::GenerateId | Command::Members(_))
+            | Self::Reconfigure(_) => Vec::new(),
+        }
+    }
+}
+
 /// A node comes or goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemberChange {

@@ -230,6 +230,7 @@ impl Replica {
             members: self.members().iter().map(|name| name.0.clone()).collect(),
             pending: lead.map_or(0, |lead| lead.pending.len() as u64),
             counters: self.counters,
+            partitions: Vec::new(),
         }
     }
 
