@@ -11,7 +11,7 @@ use crate::registry::{
     Guarantees, LoseUnsynced, NodeAddress, NodeCommand, OptionError, OptionSpec, Options, Program,
     ReadPromise, Target, ValueKind, fill_in, per_node,
 };
-use crate::replicas::single_leader::{Ack, Config, Failover, Join, LeaseClock, ReadMode};
+use crate::replicas::single_leader::{Ack, Bug, Config, Failover, Join, LeaseClock, ReadMode};
 use crate::replicas::{Millis, NodeName};
 use crate::server::arrivals::Sharing;
 use crate::server::partitions::{self, Placement};
@@ -37,6 +37,18 @@ const SOME_DURATION: ValueKind = ValueKind::DurationMs {
 /// A cluster has 20 seconds to come up, and its first leader is found after up to two of these; twice that,
 /// should a vote split.
 const ELECTION_TIMEOUT: ValueKind = ValueKind::DurationMs { min: 5, max: 5_000 };
+
+const BUG_NAMES: &[&str] = &[
+    "none",
+    "vote-twice-in-a-term",
+    "skip-log-check",
+    "ack-before-replicate",
+    "ack-before-fsync",
+    "keep-conflicting-tail",
+    "apply-out-of-order",
+    "read-without-quorum",
+    "snapshot-ahead-of-state",
+];
 
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
@@ -154,6 +166,12 @@ const OPTIONS: &[OptionSpec] = &[
         default: "checksum",
         values: ValueKind::OneOf(&["checksum", "none"]),
         help: "at the start: what is not whole is thrown away and asked for again, or taken for what it should be",
+    },
+    OptionSpec {
+        name: "bug",
+        default: "none",
+        values: ValueKind::OneOf(BUG_NAMES),
+        help: "a planted bug, for the harness to find: what it is and who had it is told in replicas/single_leader/bugs.rs",
     },
     OptionSpec {
         name: "election-timeout",
@@ -477,8 +495,22 @@ fn config(options: &Options, name: &str, members: Vec<NodeName>) -> Config {
         join: option("join").parse().unwrap_or(Join::SnapshotWithPosition),
         priority: priorities(option("priority")),
         snapshot_every: number(options, "snapshot-every").max(1),
+        bug: Bug::named(option("bug")),
         pending_max: PENDING_MAX,
         commit_timeout: COMMIT_TIMEOUT,
         seed: u64::from(crc32fast::hash(name.as_bytes())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replicas::single_leader::BUGS;
+
+    #[test]
+    fn every_bug_can_be_asked_for() {
+        let names: Vec<&str> = BUGS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(BUG_NAMES[0], "none");
+        assert_eq!(BUG_NAMES[1..], names);
     }
 }

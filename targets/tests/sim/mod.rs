@@ -76,6 +76,7 @@ pub(crate) fn config(size: usize, index: usize, seed: u64) -> Config {
         window: Millis(500),
         join: Join::SnapshotWithPosition,
         priority: BTreeMap::new(),
+        bug: None,
         snapshot_every: 1000,
         pending_max: 1000,
         commit_timeout: Millis(2000),

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::bugs::Bug;
 use crate::replicas::{Millis, NodeName};
 
 /// When the leader may acknowledge a write.
@@ -129,6 +130,8 @@ pub struct Config {
     pub pending_max: usize,
     /// How long a write may wait for its commit before its client is told "unknown".
     pub commit_timeout: Millis,
+    /// A mistake that it makes.
+    pub bug: Option<Bug>,
     /// Seed of the election time-outs.
     pub seed: u64,
 }
@@ -174,6 +177,7 @@ impl Config {
         self.failover == Failover::Consensus
             && matches!(self.ack, Ack::Majority | Ack::Sync)
             && self.read != ReadMode::Leader
+            && self.bug != Some(Bug::ReadWithoutQuorum)
             && !(self.read == ReadMode::LeaderLease && self.lease_clock == LeaseClock::Wall)
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::bugs::Bug;
 use super::concern::Concerned;
 use super::config::{Ack, Failover, Join};
 use super::lease::Lease;
@@ -313,7 +314,7 @@ impl Replica {
     /// What a node is sent that lacks too much. Without its position, a snapshot is taken for one of now: what came after it is
     /// missed (D13).
     fn snapshot_to_send(&self) -> Snapshot {
-        let now = self.snapshot_now();
+        let now = self.as_saved(self.snapshot_now());
         match self.config.join {
             Join::SnapshotWithPosition => now,
             Join::SnapshotOnly => Snapshot {
@@ -396,7 +397,7 @@ impl Replica {
 
     /// How far the `ack` option's rule is met.
     fn acknowledged(&self, lead: &Leadership) -> LogPosition {
-        let own = self.disk.position;
+        let own = self.durable();
         let others = self.quorum(lead);
         let mut matched: Vec<_> = others
             .map(|p| p.map_or(LogPosition::START, |p| p.matched))
@@ -408,6 +409,7 @@ impl Replica {
         let nodes = matched.len();
         match self.config.ack {
             _ if nodes == 1 => matched[0],
+            _ if self.has(Bug::AckBeforeReplicate) => own,
             Ack::Async => own,
             Ack::SemiSync => {
                 let in_sync = lead

@@ -17,8 +17,10 @@
 //! | `reads`, `lease` | who may answer a read, and when |
 //! | `concern` | how many nodes a client wants to have its write |
 //! | `join` | how a node without (trustworthy) data becomes a voter |
+//! | `bugs` | mistakes that real systems have made, to be found |
 //! | `members`, `handover` | nodes that come and go, leaders that give way |
 
+mod bugs;
 mod concern;
 mod config;
 mod election;
@@ -40,6 +42,7 @@ use std::sync::Arc;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+pub use bugs::{BUGS, Bug};
 pub use config::{Ack, Config, Failover, Join, LeaseClock, ReadMode, UnknownValue};
 pub use message::{
     Append, AppendAnswer, Command, Effect, Entry, HardState, Input, MemberChange, Message,
@@ -340,6 +343,9 @@ impl Replica {
     }
 
     fn apply_through(&mut self, position: LogPosition) {
+        if self.has(Bug::ApplyOutOfOrder) && self.leadership().is_none() {
+            self.apply_reversed(position);
+        }
         while self.applied < position {
             let next = self.applied.next();
             let Some(entry) = self.log.get(next).cloned() else {
@@ -348,6 +354,15 @@ impl Replica {
             let outcome = self.state.apply(next, &entry.command);
             self.applied = next;
             self.answer_write(next, outcome);
+        }
+    }
+
+    fn apply_reversed(&mut self, position: LogPosition) {
+        let together = (self.applied.0 + 1..=position.0).rev().map(LogPosition);
+        let entries: Option<Vec<_>> = together.map(|at| self.log.get(at).cloned()).collect();
+        for entry in entries.unwrap_or_default() {
+            self.state.apply(entry.position, &entry.command);
+            self.applied = position;
         }
     }
 
@@ -380,7 +395,11 @@ impl Replica {
         self.snapshot = Arc::new(self.snapshot_now());
         self.log.drop_through(drop_through);
         self.members.forget_before(self.snapshot.position);
-        let snapshot = Arc::clone(&self.snapshot);
+        let snapshot = if self.has(Bug::SnapshotAheadOfState) {
+            Arc::new(self.as_saved((*self.snapshot).clone()))
+        } else {
+            Arc::clone(&self.snapshot)
+        };
         self.note(format!(
             "snapshot at {}, log kept after {drop_through}",
             snapshot.position

@@ -9,6 +9,7 @@
 //! the session's own write and then as `any`; `caught-up` as `any`, once the replica has what the session has seen (Terry et
 //! al. 1994).
 
+use super::bugs::Bug;
 use super::config::ReadMode;
 use super::leader::Leadership;
 use super::message::{Query, Refusal, Reply, Request};
@@ -174,7 +175,7 @@ impl Replica {
     /// Whether a leader answers without asking who still follows it.
     fn trusts_itself(&self, lead: &Leadership) -> bool {
         match self.config.read {
-            ReadMode::LeaderQuorum => false,
+            ReadMode::LeaderQuorum => self.has(Bug::ReadWithoutQuorum),
             ReadMode::LeaderLease => !lead.reads.arrived.is_empty() && self.holds_lease(lead),
             _ => true,
         }
