@@ -105,7 +105,7 @@ impl Target for SingleLeader {
     }
 
     fn summary(&self) -> &'static str {
-        "one leader orders all writes in a log, followers copy it (registers, sets, generated ids)"
+        "one leader orders all writes in a log, followers copy it (registers, sets, counters, queues, transactions, generated ids)"
     }
 
     fn options(&self) -> &'static [OptionSpec] {

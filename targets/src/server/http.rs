@@ -27,8 +27,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::ServerError;
 use super::node::{Batch, Call};
 use super::peers::PeerBody;
+use super::{collections, transactions};
 use crate::replicas::NodeName;
-use crate::replicas::single_leader::{Command, Operation, Query, Refusal, Reply};
+use crate::replicas::single_leader::{Command, ConflictKind, Operation, Query, Refusal, Reply};
 use crate::wire::{self, AnswerBody, ErrorBody, kind};
 
 const KEY_MAX: usize = 512;
@@ -46,11 +47,17 @@ pub(super) struct App {
     pub(super) addresses: BTreeMap<NodeName, SocketAddr>,
 }
 
-type Shared = State<Arc<App>>;
-type Body = Result<Bytes, BytesRejection>;
-type Key = Result<Path<String>, PathRejection>;
+pub(super) type Shared = State<Arc<App>>;
+pub(super) type Body = Result<Bytes, BytesRejection>;
+pub(super) type Key = Result<Path<String>, PathRejection>;
 /// A refusal on the way: the handlers' error. Boxed, for a response is large.
-struct Refused(Box<Response>);
+pub(super) struct Refused(Box<Response>);
+
+impl Refused {
+    pub(super) fn into_response(self) -> Response {
+        *self.0
+    }
+}
 
 impl From<Response> for Refused {
     fn from(response: Response) -> Self {
@@ -70,9 +77,19 @@ pub(super) async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Se
 fn router(app: Arc<App>) -> Router {
     let peer = post(receive).layer(DefaultBodyLimit::disable());
     Router::new()
+        .route("/kv", get(transactions::read_registers))
         .route("/kv/{key}", get(read_register).put(write))
         .route("/kv/{key}/cas", post(compare_and_set))
+        .route("/txn", post(transactions::transact))
+        .route("/transfer", post(transactions::transfer))
         .route("/set/{key}", get(read_set).post(add))
+        .route(
+            "/counter/{key}",
+            get(collections::read_counter).post(collections::increment),
+        )
+        .route("/queue/{key}", post(collections::enqueue))
+        .route("/queue/{key}/dequeue", post(collections::dequeue))
+        .route("/queue/{key}/drain", post(collections::drain))
         .route("/ids", post(generate_id))
         .route("/status", get(status))
         .route(wire::CLOCK_PATH, get(clock))
@@ -95,20 +112,20 @@ fn router(app: Arc<App>) -> Router {
 async fn read_register(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Response {
     app.read(key, &headers, &uri, Query::Register)
         .await
-        .unwrap_or_else(|refused| *refused.0)
+        .unwrap_or_else(Refused::into_response)
 }
 
 async fn read_set(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Response {
     app.read(key, &headers, &uri, Query::Set)
         .await
-        .unwrap_or_else(|refused| *refused.0)
+        .unwrap_or_else(Refused::into_response)
 }
 
 async fn write(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri, body: Body) -> Response {
     let command = |key, wire::WriteBody { value }| Command::Write { key, value };
     app.change(key, &headers, &uri, body, command)
         .await
-        .unwrap_or_else(|refused| *refused.0)
+        .unwrap_or_else(Refused::into_response)
 }
 
 async fn compare_and_set(
@@ -121,14 +138,14 @@ async fn compare_and_set(
     let command = |key, wire::CasBody { old, new }| Command::Cas { key, old, new };
     app.change(key, &headers, &uri, body, command)
         .await
-        .unwrap_or_else(|refused| *refused.0)
+        .unwrap_or_else(Refused::into_response)
 }
 
 async fn add(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri, body: Body) -> Response {
     let command = |key, wire::AddBody { element }| Command::Add { key, element };
     app.change(key, &headers, &uri, body, command)
         .await
-        .unwrap_or_else(|refused| *refused.0)
+        .unwrap_or_else(Refused::into_response)
 }
 
 async fn generate_id(State(app): Shared, headers: HeaderMap, uri: Uri) -> Response {
@@ -137,7 +154,7 @@ async fn generate_id(State(app): Shared, headers: HeaderMap, uri: Uri) -> Respon
         Ok(()) => app.submit(&headers, &uri, operation).await,
         Err(refused) => Err(refused),
     };
-    result.unwrap_or_else(|refused| *refused.0)
+    result.unwrap_or_else(Refused::into_response)
 }
 
 async fn status(State(app): Shared) -> Response {
@@ -163,12 +180,12 @@ async fn receive(State(app): Shared, body: Body) -> Response {
             let _ = app.inbox.try_send(Batch { from, messages });
             StatusCode::NO_CONTENT.into_response()
         }
-        Err(refused) => *refused.0,
+        Err(refused) => refused.into_response(),
     }
 }
 
 impl App {
-    async fn read(
+    pub(super) async fn read(
         &self,
         key: Key,
         headers: &HeaderMap,
@@ -184,7 +201,7 @@ impl App {
         self.submit(headers, uri, operation).await
     }
 
-    async fn change<B: DeserializeOwned>(
+    pub(super) async fn change<B: DeserializeOwned>(
         &self,
         key: Key,
         headers: &HeaderMap,
@@ -194,13 +211,27 @@ impl App {
     ) -> Result<Response, Refused> {
         let key = self.key(key)?;
         self.no_query(uri)?;
-        let body = self.parse_shallow(body)?;
+        let body = self.parse_shallow(body, 1)?;
         self.submit(headers, uri, Operation::Change(command(key, body)))
             .await
     }
 
+    /// A change without a body.
+    pub(super) async fn take(
+        &self,
+        key: Key,
+        headers: &HeaderMap,
+        uri: &Uri,
+        command: fn(String) -> Command,
+    ) -> Result<Response, Refused> {
+        let key = self.key(key)?;
+        self.no_query(uri)?;
+        self.submit(headers, uri, Operation::Change(command(key)))
+            .await
+    }
+
     /// Hands the request to the replica and waits for its reply.
-    async fn submit(
+    pub(super) async fn submit(
         &self,
         headers: &HeaderMap,
         uri: &Uri,
@@ -242,9 +273,9 @@ impl App {
                 version: version.map(|position| position.0),
             })
             .into_response(),
-            Reply::Precondition { message, current } => {
-                let mut body = self.error(kind::PRECONDITION, message);
-                body.value = Some(current);
+            Reply::Precondition(conflict) => {
+                let mut body = self.error(conflict_word(conflict.kind), conflict.message);
+                body.value = Some(conflict.current);
                 (StatusCode::CONFLICT, Json(body)).into_response()
             }
             Reply::Refused { refusal, message } => self.unavailable(word(refusal), message),
@@ -269,11 +300,16 @@ impl App {
 
     fn key(&self, key: Key) -> Result<String, Refused> {
         match key {
-            Ok(Path(key)) if key.len() > KEY_MAX => {
-                Err(self.bad(format!("the key is longer than {KEY_MAX} bytes")))
-            }
-            Ok(Path(key)) => Ok(key),
+            Ok(Path(key)) => self.check_key(&key).map(|()| key),
             Err(rejection) => Err(self.bad(rejection.body_text())),
+        }
+    }
+
+    pub(super) fn check_key(&self, key: &str) -> Result<(), Refused> {
+        match key.len() {
+            0 => Err(self.bad("a key is empty".to_owned())),
+            n if n > KEY_MAX => Err(self.bad(format!("the key is longer than {KEY_MAX} bytes"))),
+            _ => Ok(()),
         }
     }
 
@@ -285,17 +321,21 @@ impl App {
         number.ok_or_else(|| self.bad(format!("{} is not a number", wire::SESSION_HEADER)))
     }
 
-    fn no_query(&self, uri: &Uri) -> Result<(), Refused> {
+    pub(super) fn no_query(&self, uri: &Uri) -> Result<(), Refused> {
         match uri.query() {
             None | Some("") => Ok(()),
             Some(query) => Err(self.bad(format!("unknown query `{query}`"))),
         }
     }
 
-    /// A client's body: an object around its values.
-    fn parse_shallow<B: DeserializeOwned>(&self, body: Body) -> Result<B, Refused> {
+    /// A client's body: so many objects around its values.
+    pub(super) fn parse_shallow<B: DeserializeOwned>(
+        &self,
+        body: Body,
+        around: usize,
+    ) -> Result<B, Refused> {
         if let Ok(bytes) = &body
-            && depth(bytes) > DEPTH_MAX + 1
+            && depth(bytes) > DEPTH_MAX + around
         {
             return Err(self.bad(format!(
                 "bad body: a value nests deeper than {DEPTH_MAX} levels"
@@ -318,7 +358,7 @@ impl App {
         serde_json::from_slice(&bytes).map_err(|error| self.bad(format!("bad body: {error}")))
     }
 
-    fn bad(&self, message: String) -> Refused {
+    pub(super) fn bad(&self, message: String) -> Refused {
         self.refuse(StatusCode::BAD_REQUEST, kind::BAD_REQUEST, message)
             .into()
     }
@@ -381,6 +421,14 @@ fn avoided(headers: &HeaderMap) -> Vec<NodeName> {
         .filter(|name| !name.is_empty())
         .map(NodeName::from)
         .collect()
+}
+
+fn conflict_word(kind: ConflictKind) -> &'static str {
+    match kind {
+        ConflictKind::Unexpected => kind::PRECONDITION,
+        ConflictKind::Empty => kind::EMPTY,
+        ConflictKind::InsufficientFunds => kind::INSUFFICIENT_FUNDS,
+    }
 }
 
 fn word(refusal: Refusal) -> &'static str {

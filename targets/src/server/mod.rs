@@ -5,10 +5,12 @@
 //! requests pass a bounded queue and are refused when it is full, messages of peers and timers go first.
 
 mod args;
+mod collections;
 mod disk;
 mod http;
 mod node;
 pub(crate) mod peers;
+mod transactions;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;

@@ -3,12 +3,13 @@
 //! Only data. The peer messages follow Raft (Ongaro and Ousterhout 2014, figure 2, and section 7 for
 //! snapshots), with the naive take-over and the admission of new nodes beside them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::state::KeySpace;
+use super::state::{Conflict, KeySpace};
 use crate::replicas::{LogPosition, NodeName, RequestId, Term};
 
 /// A change of the key space, decided when it is applied, in log order.
@@ -39,6 +40,47 @@ pub enum Command {
         key: String,
         /// What.
         element: Value,
+    },
+    /// Adds to a counter.
+    Increment {
+        /// Which.
+        key: String,
+        /// How much; may be negative.
+        by: i64,
+    },
+    /// Puts an element at the end of a queue.
+    Enqueue {
+        /// Which.
+        key: String,
+        /// What.
+        element: Value,
+    },
+    /// Takes the first element of a queue.
+    Dequeue {
+        /// Which.
+        key: String,
+    },
+    /// Takes all elements of a queue.
+    Drain {
+        /// Which.
+        key: String,
+    },
+    /// Sets several registers if others, or the same, hold what is expected (etcd's transactions); an absent
+    /// one holds null.
+    Transact {
+        /// What must be there; nothing: whatever is there.
+        expect: BTreeMap<String, Value>,
+        /// What is there then.
+        write: BTreeMap<String, Value>,
+    },
+    /// Moves an amount from one register to another, both holding whole numbers, if the first holds so much.
+    Transfer {
+        /// Which.
+        from: String,
+        /// To which.
+        to: String,
+        /// How much.
+        amount: u64,
     },
     /// Hands out the next number.
     GenerateId,
@@ -84,6 +126,10 @@ pub enum Query {
     Register(String),
     /// A set.
     Set(String),
+    /// A counter.
+    Counter(String),
+    /// Several registers, as they were at one moment.
+    Registers(Vec<String>),
 }
 
 /// What a client asks for.
@@ -164,12 +210,7 @@ pub enum Reply {
         version: Option<LogPosition>,
     },
     /// It was ordered, and refused by the state it met.
-    Precondition {
-        /// Why.
-        message: String,
-        /// What was there.
-        current: Value,
-    },
+    Precondition(Conflict),
     /// It was not begun.
     Refused {
         /// The kind.

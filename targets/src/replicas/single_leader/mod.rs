@@ -40,7 +40,7 @@ pub use message::{
     PositionReport, Query, Refusal, Rejection, Reply, Request, Snapshot,
 };
 pub use reads::sticky_replica;
-pub use state::{KeySpace, Outcome};
+pub use state::{Conflict, ConflictKind, KeySpace, Outcome};
 
 use self::leader::Leadership;
 use self::log::Log;

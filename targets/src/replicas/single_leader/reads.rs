@@ -177,7 +177,7 @@ impl Replica {
                 term: self.hard.term,
                 version,
             },
-            Outcome::Precondition { message, current } => Reply::Precondition { message, current },
+            Outcome::Precondition(conflict) => Reply::Precondition(conflict),
         }
     }
 }
