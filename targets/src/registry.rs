@@ -138,6 +138,9 @@ pub enum ReadPromise {
 pub struct Guarantees {
     /// On reads.
     pub reads: ReadPromise,
+    /// Who reads one thing and then another, in one session, never sees an effect without its cause: each read shows all writes up to
+    /// some point, and no later one of the session goes back behind it.
+    pub consistent_prefix: bool,
     /// No acknowledged write is ever lost.
     pub keeps_acknowledged_writes: bool,
     /// Two nodes never acknowledge as leaders what cannot both stand.

@@ -45,14 +45,23 @@ pub struct IncrementBody {
     pub by: i64,
 }
 
-/// `POST /queue/{key}`. What is in a queue comes out by `POST /queue/{key}/dequeue` (the first element, or
-/// [`kind::EMPTY`]) and `POST /queue/{key}/drain` (all elements, maybe none).
+/// `POST /queue/{key}`. `GET /queue/{key}` answers with the first element and leaves it there (null: there is none), and
+/// `POST /queue/{key}/drain` takes all elements, maybe none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnqueueBody {
     /// The element to put at the end; the same one may be in a queue more than once.
     #[serde(deserialize_with = "present")]
     pub element: Value,
+}
+
+/// `POST /queue/{key}/dequeue`: takes the first element, or is refused with [`kind::EMPTY`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DequeueBody {
+    /// What the first element must be; left out (or no body at all): whatever it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Value>,
 }
 
 /// `POST /txn`: several registers in one step. What they hold is read by `GET /kv?key=a&key=b`, whose

@@ -111,8 +111,16 @@ async fn counters_queues_and_transactions_are_kept_by_all() {
         };
         client.call(&enqueue).await.unwrap();
     }
-    let first = client.call(&Request::Dequeue { key: key() }).await;
+    let head = Request::ReadHead { key: key() };
+    assert_eq!(client.call(&head).await.unwrap().value, json!(1));
+    let dequeue = |expect| Request::Dequeue { key: key(), expect };
+    let first = client.call(&dequeue(None)).await;
     assert_eq!(first.unwrap().value, json!(1));
+    let late = client.call(&dequeue(Some(json!(1)))).await.unwrap_err();
+    assert_eq!(
+        (late.kind.as_str(), late.current),
+        (kind::PRECONDITION, Some(json!(2)))
+    );
     for by in [5, -2] {
         let key = "sum".to_owned();
         client.call(&Request::Increment { key, by }).await.unwrap();
@@ -134,7 +142,7 @@ async fn counters_queues_and_transactions_are_kept_by_all() {
     assert_eq!(cluster.read_everywhere(&both).await, vec![balances; 3]);
     let rest = client.call(&Request::Drain { key: key() }).await;
     assert_eq!(rest.unwrap().value, json!([2, 3, 4]));
-    let empty = client.call(&Request::Dequeue { key: key() }).await;
+    let empty = client.call(&dequeue(None)).await;
     assert_eq!(empty.unwrap_err().kind, kind::EMPTY);
 }
 
@@ -380,7 +388,8 @@ async fn bad_transactions_and_takings_get_a_reason() {
     let deep = json!({ "write": { "x": nested(33) } }).to_string();
     let (bad, met) = (kind::BAD_REQUEST, kind::PRECONDITION);
     let expecting = r#"{"expect":{"x":1},"write":{"y":1}}"#;
-    let cases: [Case<'_>; 15] = [
+    let cases: [Case<'_>; 16] = [
+        ("POST", "/queue/q/dequeue", r#"{"head":1}"#, 400, bad),
         ("POST", "/txn", &deep, 400, bad),
         ("POST", "/txn", "{}", 400, bad),
         ("POST", "/txn", r#"{"write":{}}"#, 400, bad),

@@ -200,6 +200,8 @@ impl Target for SingleLeader {
         };
         Guarantees {
             reads,
+            // There is one log; only who goes from replica to replica may go back in it.
+            consistent_prefix: reads != ReadPromise::Eventual,
             keeps_acknowledged_writes: keeps,
             no_split_brain: one_leader && keeps,
             survives_power_loss: option("fsync") == "always",

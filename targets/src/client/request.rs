@@ -7,7 +7,7 @@ use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
 use super::CallError;
-use crate::wire::kind;
+use crate::wire::{DequeueBody, kind};
 
 /// What a client can ask for.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,10 +64,17 @@ pub enum Request {
         /// What.
         element: Value,
     },
+    /// The first element of a queue, which stays there.
+    ReadHead {
+        /// Which.
+        key: String,
+    },
     /// Take the first element of a queue.
     Dequeue {
         /// Which.
         key: String,
+        /// Which element that must be; none: whichever it is.
+        expect: Option<Value>,
     },
     /// Take all elements of a queue.
     Drain {
@@ -107,6 +114,7 @@ impl Request {
             Self::Read { .. }
                 | Self::ReadSet { .. }
                 | Self::ReadCounter { .. }
+                | Self::ReadHead { .. }
                 | Self::ReadMany { .. }
         )
     }
@@ -117,8 +125,8 @@ impl Request {
             Self::Cas { key, .. } => &["kv", key, "cas"],
             Self::Add { key, .. } | Self::ReadSet { key } => &["set", key],
             Self::Increment { key, .. } | Self::ReadCounter { key } => &["counter", key],
-            Self::Enqueue { key, .. } => &["queue", key],
-            Self::Dequeue { key } => &["queue", key, "dequeue"],
+            Self::Enqueue { key, .. } | Self::ReadHead { key } => &["queue", key],
+            Self::Dequeue { key, .. } => &["queue", key, "dequeue"],
             Self::Drain { key } => &["queue", key, "drain"],
             Self::ReadMany { .. } => &["kv"],
             Self::Transact { .. } => &["txn"],
@@ -153,6 +161,7 @@ impl Request {
             Self::Read { .. }
             | Self::ReadSet { .. }
             | Self::ReadCounter { .. }
+            | Self::ReadHead { .. }
             | Self::ReadMany { .. } => (Method::GET, None),
             Self::Write { value, .. } => (Method::PUT, Some(json!({ "value": value }))),
             Self::Cas { old, new, .. } => (Method::POST, Some(json!({ "old": old, "new": new }))),
@@ -168,7 +177,11 @@ impl Request {
                 Method::POST,
                 Some(json!({ "from": from, "to": to, "amount": amount })),
             ),
-            Self::Dequeue { .. } | Self::Drain { .. } | Self::GenerateId => (Method::POST, None),
+            Self::Dequeue { expect, .. } => {
+                let expect = expect.clone();
+                (Method::POST, Some(json!(DequeueBody { expect })))
+            }
+            Self::Drain { .. } | Self::GenerateId => (Method::POST, None),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The paths of counters and queues.
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
@@ -45,13 +46,34 @@ pub(super) async fn enqueue(
         .unwrap_or_else(Refused::into_response)
 }
 
-pub(super) async fn dequeue(
+pub(super) async fn read_head(
     State(app): Shared,
     key: Key,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    app.take(key, &headers, &uri, |key| Command::Dequeue { key })
+    app.read(key, &headers, &uri, Query::Head)
+        .await
+        .unwrap_or_else(Refused::into_response)
+}
+
+pub(super) async fn dequeue(
+    State(app): Shared,
+    key: Key,
+    headers: HeaderMap,
+    uri: Uri,
+    body: Body,
+) -> Response {
+    // Without a body nothing is expected.
+    let body = body.map(|bytes| {
+        if bytes.is_empty() {
+            Bytes::from_static(b"{}")
+        } else {
+            bytes
+        }
+    });
+    let command = |key, wire::DequeueBody { expect }| Command::Dequeue { key, expect };
+    app.change(key, &headers, &uri, body, command)
         .await
         .unwrap_or_else(Refused::into_response)
 }

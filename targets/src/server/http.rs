@@ -87,7 +87,10 @@ fn router(app: Arc<App>) -> Router {
             "/counter/{key}",
             get(collections::read_counter).post(collections::increment),
         )
-        .route("/queue/{key}", post(collections::enqueue))
+        .route(
+            "/queue/{key}",
+            get(collections::read_head).post(collections::enqueue),
+        )
         .route("/queue/{key}/dequeue", post(collections::dequeue))
         .route("/queue/{key}/drain", post(collections::drain))
         .route("/ids", post(generate_id))

@@ -130,7 +130,8 @@ impl Command {
                 key.len() + size_of_value(element)
             }
             Self::Increment { key, .. } => key.len() + 8,
-            Self::Dequeue { key } | Self::Drain { key } => key.len(),
+            Self::Dequeue { key, expect } => key.len() + expect.as_ref().map_or(0, size_of_value),
+            Self::Drain { key } => key.len(),
             Self::Transact { expect, write } => size_of_fields(expect) + size_of_fields(write),
             Self::Transfer { from, to, .. } => from.len() + to.len() + 8,
         }

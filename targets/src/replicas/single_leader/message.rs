@@ -59,6 +59,8 @@ pub enum Command {
     Dequeue {
         /// Which.
         key: String,
+        /// Which element that must be; none: whichever it is.
+        expect: Option<Value>,
     },
     /// Takes all elements of a queue.
     Drain {
@@ -128,6 +130,8 @@ pub enum Query {
     Set(String),
     /// A counter.
     Counter(String),
+    /// The first element of a queue.
+    Head(String),
     /// Several registers, as they were at one moment.
     Registers(Vec<String>),
 }

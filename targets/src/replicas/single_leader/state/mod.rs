@@ -81,7 +81,7 @@ impl KeySpace {
             Command::Add { key, element } => self.add(position, key, element),
             Command::Increment { key, by } => self.increment(position, key, *by),
             Command::Enqueue { key, element } => self.enqueue(position, key, element),
-            Command::Dequeue { key } => self.dequeue(position, key),
+            Command::Dequeue { key, expect } => self.dequeue(position, key, expect.as_ref()),
             Command::Drain { key } => self.drain(position, key),
             Command::Transact { expect, write } => self.transact(position, expect, write),
             Command::Transfer { from, to, amount } => self.transfer(position, from, to, *amount),
@@ -93,7 +93,8 @@ impl KeySpace {
         outcome(applied, Some(position))
     }
 
-    /// Reads. An absent register is null, an absent set is empty, an absent counter is 0.
+    /// Reads. An absent register is null, an absent set is empty, an absent counter is 0; an
+    /// empty queue has null for a head.
     pub fn read(&self, query: &Query) -> Outcome {
         match query {
             Query::Register(key) => outcome(self.value(key).cloned(), self.version(key)),
@@ -105,6 +106,10 @@ impl KeySpace {
                 outcome(set.map(all), self.version(key))
             }
             Query::Counter(key) => outcome(self.sum(key).map(Value::from), self.version(key)),
+            Query::Head(key) => {
+                let head = self.head(key).map(|head| head.cloned().unwrap_or_default());
+                outcome(head, self.version(key))
+            }
             Query::Registers(keys) => {
                 let version = keys.iter().filter_map(|key| self.version(key)).max();
                 outcome(self.values(keys).map(Value::Object), version)
@@ -189,20 +194,26 @@ impl KeySpace {
         Ok(element.clone())
     }
 
-    /// Takes the first element.
-    fn dequeue(&mut self, position: LogPosition, key: &str) -> Applied {
-        if self
-            .find::<Queue>(key)?
-            .is_none_or(|queue| queue.0.is_empty())
-        {
+    /// Takes the first element, if it is the one that is expected.
+    fn dequeue(&mut self, position: LogPosition, key: &str, expect: Option<&Value>) -> Applied {
+        let Some(head) = self.head(key)? else {
             return Err(Conflict {
                 kind: ConflictKind::Empty,
                 message: format!("nothing is in `{key}`"),
-                current: Value::Array(Vec::new()),
+                current: Value::Null,
             });
+        };
+        if let Some(expected) = expect.filter(|expected| *expected != head) {
+            let message = format!("the first of `{key}` is {head}, not {expected}");
+            return Err(Conflict::unexpected(message, head.clone()));
         }
         let first = self.change::<Queue>(position, key)?.0.pop_front();
         Ok(first.expect("the queue was not empty"))
+    }
+
+    fn head(&self, key: &str) -> Result<Option<&Value>, Conflict> {
+        let queue = self.find::<Queue>(key)?;
+        Ok(queue.and_then(|queue| queue.0.front()))
     }
 
     /// Takes all elements, the first one first.

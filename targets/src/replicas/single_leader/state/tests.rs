@@ -97,7 +97,10 @@ fn a_key_keeps_its_type_and_a_refusal_changes_nothing() {
     told.ask(&increment("c", 1)).unwrap();
     told.ask(&enqueue("q", json!(1))).unwrap();
     let before = told.state.clone();
-    let dequeue = |key: &str| Command::Dequeue { key: key.into() };
+    let dequeue = |key: &str| Command::Dequeue {
+        key: key.into(),
+        expect: None,
+    };
     let drain = |key: &str| Command::Drain { key: key.into() };
     for key in ["r", "s", "c", "q"] {
         let commands = [
@@ -138,18 +141,27 @@ fn a_counter_adds_up_and_does_not_wrap() {
 #[test]
 fn a_queue_gives_what_came_first_and_says_when_it_is_empty() {
     let mut told = Told::default();
-    let dequeue = Command::Dequeue { key: "q".into() };
-    let empty = Err((ConflictKind::Empty, json!([])));
-    assert_eq!(told.ask(&dequeue), empty);
+    let dequeue = |expect| Command::Dequeue {
+        key: "q".into(),
+        expect,
+    };
+    let any = dequeue(None);
+    let empty = Err((ConflictKind::Empty, json!(null)));
+    let head = Query::Head("q".into());
+    assert_eq!(told.read(&head), json!(null));
+    assert_eq!(told.ask(&any), empty);
     for element in [json!(1), json!("two"), json!(1), json!(4)] {
         told.ask(&enqueue("q", element)).unwrap();
     }
-    assert_eq!(told.ask(&dequeue), Ok(json!(1)));
-    assert_eq!(told.ask(&dequeue), Ok(json!("two")));
+    assert_eq!(told.ask(&any), Ok(json!(1)));
+    let late = told.ask(&dequeue(Some(json!(1))));
+    assert_eq!(late, Err((UNEXPECTED, json!("two"))));
+    assert_eq!(told.read(&head), json!("two"));
+    assert_eq!(told.ask(&dequeue(Some(json!("two")))), Ok(json!("two")));
     let drain = Command::Drain { key: "q".into() };
     assert_eq!(told.ask(&drain), Ok(json!([1, 4])));
     assert_eq!(told.ask(&drain), Ok(json!([])));
-    assert_eq!(told.ask(&dequeue), empty);
+    assert_eq!(told.ask(&any), empty);
 }
 
 #[test]
