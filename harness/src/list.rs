@@ -82,7 +82,7 @@ fn entries(what: What) -> Vec<Value> {
                 let options: Vec<_> = w
                     .options()
                     .iter()
-                    .map(|o| json!({"name": format!("workload.{}", o.name), "default": o.default.to_string(), "help": o.help}))
+                    .map(|o| json!({"name": format!("workload.{}", o.name), "default": o.default, "help": format!("{} ({})", o.help, values(o.values))}))
                     .collect();
                 json!({"name": w.name(), "summary": w.summary(), "options": options})
             })

@@ -5,12 +5,16 @@
 //! checker that is told "it failed" of a write that took effect raises a false alarm. So everything that
 //! is not certain is open, except for reads, which have no effect.
 
+mod request;
+
+pub use request::Request;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use reqwest::{Method, StatusCode, Url, header};
-use serde_json::{Value, json};
+use reqwest::{StatusCode, Url, header};
+use serde_json::Value;
 
 use crate::registry::NodeAddress;
 use crate::wire::{self, AnswerBody, ErrorBody, kind};
@@ -18,50 +22,10 @@ use crate::wire::{self, AnswerBody, ErrorBody, kind};
 /// Redirects followed in one call.
 const HOPS_MAX: usize = 4;
 
-/// What a client can ask for.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Request {
-    /// The value of a register.
-    Read {
-        /// Which.
-        key: String,
-    },
-    /// Set a register.
-    Write {
-        /// Which.
-        key: String,
-        /// To what.
-        value: Value,
-    },
-    /// Set a register if it holds `old` (null: or is absent).
-    Cas {
-        /// Which.
-        key: String,
-        /// What it must hold.
-        old: Value,
-        /// What it holds then.
-        new: Value,
-    },
-    /// Add to a set.
-    Add {
-        /// Which.
-        key: String,
-        /// What.
-        element: Value,
-    },
-    /// The elements of a set.
-    ReadSet {
-        /// Which.
-        key: String,
-    },
-    /// A number that nobody else gets.
-    GenerateId,
-}
-
 /// What was answered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// The value read, written, added or generated.
+    /// The value read, written, added, taken or generated.
     pub value: Value,
     /// Who answered.
     pub node: String,
@@ -87,7 +51,7 @@ pub struct CallError {
     pub message: String,
     /// Who said so, if anybody did.
     pub node: Option<String>,
-    /// For a failed compare-and-set: what was there instead.
+    /// For a refusal by the state: what was there instead.
     pub current: Option<Value>,
 }
 
@@ -106,9 +70,6 @@ pub struct Client {
     seen: BTreeMap<usize, u64>,
     /// When the last write was acknowledged.
     wrote: Option<Instant>,
-    /// Whether reads go to one node after another.
-    spreads_reads: bool,
-    reads: usize,
     timeout: Duration,
 }
 
@@ -132,64 +93,52 @@ impl Client {
             avoid: Vec::new(),
             seen: BTreeMap::new(),
             wrote: None,
-            spreads_reads: false,
-            reads: session as usize,
             timeout,
         }
     }
 
-    /// With `true` reads begin at one node after another, as behind a load balancer, wherever writes begin.
-    #[must_use]
-    pub fn spreading_reads(self, spreads_reads: bool) -> Self {
-        Self {
-            spreads_reads,
-            ..self
-        }
-    }
-
-    /// Another session with the same cluster, in the same way.
-    #[must_use]
-    pub fn renewed(&self, session: u64) -> Self {
-        Self::new(&self.nodes, session, self.home, self.timeout).spreading_reads(self.spreads_reads)
-    }
-
     /// Does it, within the session's time-out, redirects included.
     pub async fn call(&mut self, request: &Request) -> Result<Answer, CallError> {
-        let start = self.start_of(request);
+        self.call_by(request, Instant::now() + self.timeout).await
+    }
+
+    /// The same by a deadline of the caller's, for what takes more than one request. After it nothing is sent.
+    pub async fn call_by(
+        &mut self,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Answer, CallError> {
+        if deadline <= Instant::now() {
+            let message = "the time was up before it was sent";
+            return Err(CallError::definite(kind::TIMEOUT, message));
+        }
+        let start = self.home.unwrap_or(self.next);
         let Some(node) = self.nodes.get(start).cloned() else {
             return Err(CallError::definite(kind::UNREACHABLE, "there are no nodes"));
         };
-        let deadline = Instant::now() + self.timeout;
         let result = self.call_from(&node, request, deadline).await;
         if let Ok(answer) = &result {
             let seen = self.seen.entry(answer.partition).or_default();
             *seen = answer.seen.max(*seen);
             self.wrote = (!request.is_read()).then(Instant::now).or(self.wrote);
         }
-        if self.spreads_reads && request.is_read() {
-            return result.map_err(|error| error.of(request));
-        }
         self.next = match &result {
             Ok(answer) => self.index_of(&answer.node).unwrap_or(start),
             // A refusal that is the request's own fault says nothing against the node.
-            Err(error) if error.kind == kind::PRECONDITION => start,
+            Err(error) if wire::is_refused_by_state(&error.kind) => start,
             Err(_) => (start + 1) % self.nodes.len(),
         };
         result.map_err(|error| error.of(request))
     }
 
-    fn start_of(&mut self, request: &Request) -> usize {
-        if self.spreads_reads && request.is_read() {
-            self.reads += 1;
-            return self.reads % self.nodes.len().max(1);
-        }
-        self.home.unwrap_or(self.next)
+    /// Begins the next call at this node, unless there is a home.
+    pub fn begin_at(&mut self, node: usize) {
+        self.next = node;
     }
 
-    /// What that replica has applied itself: `Read` and `ReadSet` only. Changes nothing.
+    /// What that replica has applied itself: reads only. Changes nothing.
     pub async fn read_local(&self, node: usize, request: &Request) -> Result<Answer, CallError> {
-        let readable = matches!(request, Request::Read { .. } | Request::ReadSet { .. });
-        let Some(node) = self.nodes.get(node).filter(|_| readable) else {
+        let Some(node) = self.nodes.get(node).filter(|_| request.is_read()) else {
             return Err(CallError::definite(
                 kind::BAD_REQUEST,
                 "only reads, of known nodes",
@@ -198,7 +147,7 @@ impl Client {
         let deadline = Instant::now() + self.timeout;
         let sent = match request.url(node.address) {
             Ok(mut url) => {
-                url.set_query(Some("local=true"));
+                url.query_pairs_mut().append_pair("local", "true");
                 self.send(url, request, deadline).await
             }
             Err(error) => Err(error),
@@ -411,49 +360,6 @@ impl CallError {
     fn of(mut self, request: &Request) -> Self {
         self.definite |= request.is_read();
         self
-    }
-}
-
-impl Request {
-    /// Whether it changes nothing.
-    pub fn is_read(&self) -> bool {
-        matches!(self, Self::Read { .. } | Self::ReadSet { .. })
-    }
-
-    fn url(&self, address: SocketAddr) -> Result<Url, CallError> {
-        let segments: &[&str] = match self {
-            Self::Read { key } | Self::Write { key, .. } => &["kv", key],
-            Self::Cas { key, .. } => &["kv", key, "cas"],
-            Self::Add { key, .. } | Self::ReadSet { key } => &["set", key],
-            Self::GenerateId => &["ids"],
-        };
-        // A URL would lose these.
-        if segments
-            .iter()
-            .any(|segment| matches!(*segment, "" | "." | ".."))
-        {
-            return Err(CallError::definite(
-                kind::BAD_REQUEST,
-                "no key can be empty, `.` or `..`",
-            ));
-        }
-        let broken = || CallError::definite(kind::BAD_REQUEST, "the address makes no URL");
-        let mut url = Url::parse(&format!("http://{address}/")).map_err(|_| broken())?;
-        url.path_segments_mut()
-            .map_err(|()| broken())?
-            .clear()
-            .extend(segments);
-        Ok(url)
-    }
-
-    fn method_and_body(&self) -> (Method, Option<Value>) {
-        match self {
-            Self::Read { .. } | Self::ReadSet { .. } => (Method::GET, None),
-            Self::Write { value, .. } => (Method::PUT, Some(json!({ "value": value }))),
-            Self::Cas { old, new, .. } => (Method::POST, Some(json!({ "old": old, "new": new }))),
-            Self::Add { element, .. } => (Method::POST, Some(json!({ "element": element }))),
-            Self::GenerateId => (Method::POST, None),
-        }
     }
 }
 

@@ -97,7 +97,9 @@ fn fields(body: &str) -> String {
     let Some(Value::Object(fields)) = mended(body) else {
         return shorten(body);
     };
-    let known = ["value", "element", "old", "new", "term"];
+    let known = [
+        "value", "element", "by", "old", "new", "expect", "write", "from", "to", "amount", "term",
+    ];
     let told = known
         .iter()
         .filter_map(|name| Some((name, fields.get(*name)?)));
@@ -197,7 +199,7 @@ fn entries_told(entries: &[Value]) -> String {
             Value::String(word) => return Some(word.clone()),
             _ => return None,
         };
-        let value = ["element", "value", "new"]
+        let value = ["element", "value", "new", "by", "write", "amount"]
             .iter()
             .find_map(|name| of.get(name));
         let value = value.map_or_else(String::new, |value| format!(" {value}"));

@@ -144,6 +144,9 @@ pub enum ReadPromise {
 pub struct Guarantees {
     /// On reads.
     pub reads: ReadPromise,
+    /// Who reads one thing and then another, in one session, never sees an effect without its cause: each read shows all writes up to
+    /// some point, and no later one of the session goes back behind it.
+    pub consistent_prefix: bool,
     /// No acknowledged write is ever lost.
     pub keeps_acknowledged_writes: bool,
     /// Two nodes never acknowledge as leaders what cannot both stand.
@@ -188,10 +191,6 @@ pub trait Target: Sync + std::fmt::Debug {
             Some((status.term, index))
         });
         leading.max().map(|(_, index)| index)
-    }
-    /// Whether reads may go to any node, so that clients ask one after another, as behind a load balancer.
-    fn spreads_reads(&self, _options: &Options) -> bool {
-        false
     }
     /// How to ask for a node to become a member (`true`), or to be none any more, in words of HTTP: path and JSON body of
     /// each `POST` that it takes, answered once it is so. Empty: the target cannot.

@@ -4,6 +4,8 @@
 //! [`ErrorBody`]; whether it is *definite* (the request surely had no effect) follows from its status and
 //! its kind, see [`is_definite`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -41,6 +43,58 @@ pub struct CasBody {
     pub new: Value,
 }
 
+/// `POST /counter/{key}`; the answer's value is the new sum.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IncrementBody {
+    /// How much to add; may be negative.
+    pub by: i64,
+}
+
+/// `POST /queue/{key}`. `GET /queue/{key}` answers with the first element and leaves it there (null: there is none), and
+/// `POST /queue/{key}/drain` takes all elements, maybe none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnqueueBody {
+    /// The element to put at the end; the same one may be in a queue more than once.
+    #[serde(deserialize_with = "present")]
+    pub element: Value,
+}
+
+/// `POST /queue/{key}/dequeue`: takes the first element, or is refused with [`kind::EMPTY`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DequeueBody {
+    /// What the first element must be; left out (or no body at all): whatever it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Value>,
+}
+
+/// `POST /txn`: several registers in one step. What they hold is read by `GET /kv?key=a&key=b`, whose
+/// answer's value is an object, from one state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransactBody {
+    /// What registers must hold, by key; `null` also matches an absent one. Left out: whatever is there.
+    #[serde(default)]
+    pub expect: BTreeMap<String, Value>,
+    /// What registers hold afterwards, by key.
+    pub write: BTreeMap<String, Value>,
+}
+
+/// `POST /transfer`: between two registers that hold whole numbers. Refused with
+/// [`kind::INSUFFICIENT_FUNDS`] where the first holds less; the answer's value is an object of both balances.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransferBody {
+    /// Whose balance falls.
+    pub from: String,
+    /// Whose balance rises.
+    pub to: String,
+    /// By how much; at least 1.
+    pub amount: u64,
+}
+
 /// `POST /set/{key}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,7 +123,7 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Value, D
 /// The body of every 200 to a client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AnswerBody {
-    /// What was read, written, added or generated; `null` where there is none.
+    /// What was read, written, added, taken or generated; `null` where there is none.
     pub value: Value,
     /// Who answered.
     pub node: String,
@@ -90,7 +144,7 @@ pub struct ErrorBody {
     pub error: String,
     /// The reason, for people.
     pub message: String,
-    /// For `precondition`: what was there instead.
+    /// For 409: what was there instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
     /// Who refused.
@@ -110,8 +164,12 @@ pub mod kind {
     pub const OVERLOADED: &str = "overloaded";
     /// 503: the entry is in the log, and whether it will be committed nobody knows.
     pub const UNKNOWN: &str = "unknown";
-    /// 409: a compare-and-set saw another value, the key holds another type, or the members cannot be changed so now.
+    /// 409: a compare-and-set or a transaction saw another value, the key holds another type, or the members cannot be changed so now.
     pub const PRECONDITION: &str = "precondition";
+    /// 409: a dequeue found nothing.
+    pub const EMPTY: &str = "empty";
+    /// 409: an account holds less than is to be transferred.
+    pub const INSUFFICIENT_FUNDS: &str = "insufficient-funds";
     /// 400: the request makes no sense.
     pub const BAD_REQUEST: &str = "bad-request";
     /// 404: no such path.
@@ -149,6 +207,14 @@ pub fn is_definite(status: u16, error: &str) -> bool {
         ),
         _ => false,
     }
+}
+
+/// Whether an error of this kind is an orderly refusal of what was asked, because of what is stored: the service was there.
+pub fn is_refused_by_state(error: &str) -> bool {
+    matches!(
+        error,
+        kind::PRECONDITION | kind::EMPTY | kind::INSUFFICIENT_FUNDS
+    )
 }
 
 /// What a node is doing in its cluster.

@@ -197,7 +197,7 @@ fn one_change_at_a_time_and_only_of_nodes_with_an_address() {
     let first = sim.submit(leader, leave(others[0]));
     let second = sim.submit(leader, leave(others[1]));
     let stranger = sim.submit(leader, join(17));
-    let refused = |sim: &Sim, id| matches!(sim.replies.get(&id), Some(Reply::Precondition { .. }));
+    let refused = |sim: &Sim, id| matches!(sim.replies.get(&id), Some(Reply::Precondition(_)));
     assert!(refused(&sim, second) && refused(&sim, stranger));
     sim.run_until("the first change", |sim| sim.done(first));
     let known = sim.submit(leader, join(17));
@@ -281,7 +281,7 @@ fn a_write_waits_for_as_many_nodes_as_its_client_asks_for() {
     sim.run_for(200);
     assert!(sim.done(ids[0]) && sim.done(ids[1]));
     assert!(
-        matches!(sim.replies[&ids[3]], Reply::Precondition { .. }),
+        matches!(sim.replies[&ids[3]], Reply::Precondition(_)),
         "w=4 of 3"
     );
     assert!(

@@ -120,6 +120,12 @@ const OPTIONS: &[OptionSpec] = &[
         help: "an artificial delay before a follower applies what is committed",
     },
     OptionSpec {
+        name: "node-lag",
+        default: "",
+        values: ValueKind::PerNode,
+        help: "a follower-lag of their own for some nodes, such as n2=0,n3=500",
+    },
+    OptionSpec {
         name: "partitions",
         default: "1",
         values: ValueKind::Count { min: 1, max: 16 },
@@ -206,7 +212,7 @@ impl Target for SingleLeader {
     }
 
     fn summary(&self) -> &'static str {
-        "one leader orders all writes in a log, followers copy it (registers, sets, generated ids)"
+        "one leader orders all writes in a log, followers copy it (registers, sets, counters, queues, transactions, generated ids)"
     }
 
     fn options(&self) -> &'static [OptionSpec] {
@@ -294,11 +300,6 @@ impl Target for SingleLeader {
         Ok(())
     }
 
-    fn spreads_reads(&self, options: &Options) -> bool {
-        let read = options.get("read").map_or("", String::as_str);
-        matches!(read, "any" | "window" | "caught-up")
-    }
-
     fn change_members(&self, options: &Options, node: &str, join: bool) -> Vec<(String, String)> {
         let name = node.to_owned();
         let body = if join {
@@ -338,6 +339,14 @@ impl Target for SingleLeader {
         let one_log = partitions(options) == 1;
         Guarantees {
             reads,
+            consistent_prefix: match reads {
+                ReadPromise::Linearizable => true,
+                // In one log, only who goes from replica to replica may go back.
+                ReadPromise::Leader | ReadPromise::Session | ReadPromise::Sticky => {
+                    one_log || option("placement") == "causal"
+                }
+                ReadPromise::OwnWrites | ReadPromise::Eventual => false,
+            },
             keeps_acknowledged_writes: keeps,
             no_split_brain: one_leader && keeps && one_log,
             survives_power_loss: option("fsync") == "always",
@@ -487,7 +496,9 @@ fn config(options: &Options, name: &str, members: Vec<NodeName>) -> Config {
         read: option("read").parse().unwrap_or(ReadMode::LeaderQuorum),
         election_timeout: millis("election-timeout"),
         heartbeat: millis("heartbeat"),
-        follower_lag: millis("follower-lag"),
+        follower_lag: per_node(option("node-lag"))
+            .and_then(|lags| lags.get(name).copied().map(Millis))
+            .unwrap_or_else(|| millis("follower-lag")),
         lease_clock: option("lease-clock")
             .parse()
             .unwrap_or(LeaseClock::Monotonic),

@@ -28,14 +28,13 @@ use super::arrivals::{self, Entrance};
 use super::node::{Batch, Call};
 use super::partitions::Placement;
 use super::peers::PeerBody;
+use super::{collections, transactions};
+use crate::replicas::NodeName;
 use crate::replicas::single_leader::{
-    Command, MemberChange, Operation, Query, Refusal, Reply, Session, WriteConcern,
+    Command, ConflictKind, MemberChange, Operation, Query, Refusal, Reply, WriteConcern,
 };
-use crate::replicas::{LogPosition, Millis, NodeName};
 use crate::wire::{self, AnswerBody, ErrorBody, MembersBody, kind};
 
-/// How long a write concern without `wtimeout` waits.
-const WTIMEOUT: Millis = Millis(10_000);
 const KEY_MAX: usize = 512;
 const BODY_MAX: usize = 1 << 20;
 /// How deep arrays and objects may nest in a client's value. `serde_json` reads 128 levels, and a value is
@@ -57,11 +56,17 @@ pub(super) struct Partition {
     pub(super) statuses: mpsc::Sender<oneshot::Sender<wire::Status>>,
 }
 
-type Shared = State<Arc<App>>;
-type Body = Result<Bytes, BytesRejection>;
-type Key = Result<Path<String>, PathRejection>;
+pub(super) type Shared = State<Arc<App>>;
+pub(super) type Body = Result<Bytes, BytesRejection>;
+pub(super) type Key = Result<Path<String>, PathRejection>;
 /// A refusal on the way: the handlers' error. Boxed, for a response is large.
-struct Refused(Box<Response>);
+pub(super) struct Refused(Box<Response>);
+
+impl Refused {
+    pub(super) fn into_response(self) -> Response {
+        *self.0
+    }
+}
 
 impl From<Response> for Refused {
     fn from(response: Response) -> Self {
@@ -81,9 +86,22 @@ pub(super) async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Se
 fn router(app: Arc<App>) -> Router {
     let peer = || post(receive).layer(DefaultBodyLimit::disable());
     Router::new()
+        .route("/kv", get(transactions::read_registers))
         .route("/kv/{key}", get(read_register).put(write))
         .route("/kv/{key}/cas", post(compare_and_set))
+        .route("/txn", post(transactions::transact))
+        .route("/transfer", post(transactions::transfer))
         .route("/set/{key}", get(read_set).post(add))
+        .route(
+            "/counter/{key}",
+            get(collections::read_counter).post(collections::increment),
+        )
+        .route(
+            "/queue/{key}",
+            get(collections::read_head).post(collections::enqueue),
+        )
+        .route("/queue/{key}/dequeue", post(collections::dequeue))
+        .route("/queue/{key}/drain", post(collections::drain))
         .route("/ids", post(generate_id))
         .route("/status", get(status))
         .route(wire::MEMBERS_PATH, post(change_members))
@@ -108,20 +126,20 @@ fn router(app: Arc<App>) -> Router {
 async fn read_register(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Response {
     app.read(key, &headers, &uri, Query::Register)
         .await
-        .unwrap_or_else(|refused| *refused.0)
+        .unwrap_or_else(Refused::into_response)
 }
 
 async fn read_set(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Response {
     app.read(key, &headers, &uri, Query::Set)
         .await
-        .unwrap_or_else(|refused| *refused.0)
+        .unwrap_or_else(Refused::into_response)
 }
 
 async fn write(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri, body: Body) -> Response {
     let command = |key, wire::WriteBody { value }| Command::Write { key, value };
     app.change(key, &headers, &uri, body, command)
         .await
-        .unwrap_or_else(|refused| *refused.0)
+        .unwrap_or_else(Refused::into_response)
 }
 
 async fn compare_and_set(
@@ -134,14 +152,14 @@ async fn compare_and_set(
     let command = |key, wire::CasBody { old, new }| Command::Cas { key, old, new };
     app.change(key, &headers, &uri, body, command)
         .await
-        .unwrap_or_else(|refused| *refused.0)
+        .unwrap_or_else(Refused::into_response)
 }
 
 async fn add(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri, body: Body) -> Response {
     let command = |key, wire::AddBody { element }| Command::Add { key, element };
     app.change(key, &headers, &uri, body, command)
         .await
-        .unwrap_or_else(|refused| *refused.0)
+        .unwrap_or_else(Refused::into_response)
 }
 
 async fn generate_id(State(app): Shared, headers: HeaderMap, uri: Uri) -> Response {
@@ -150,7 +168,7 @@ async fn generate_id(State(app): Shared, headers: HeaderMap, uri: Uri) -> Respon
         Ok(concern) => app.submit(&headers, &uri, operation, concern).await,
         Err(refused) => Err(refused),
     };
-    result.unwrap_or_else(|refused| *refused.0)
+    result.unwrap_or_else(Refused::into_response)
 }
 
 async fn change_members(State(app): Shared, headers: HeaderMap, uri: Uri, body: Body) -> Response {
@@ -188,13 +206,15 @@ async fn receive(State(app): Shared, partition: Option<Path<usize>>, body: Body)
             partition.entrance.peer(Batch { from, messages });
             StatusCode::NO_CONTENT.into_response()
         }
-        (None, _) => *app.bad(format!("there is no partition {number}")).0,
-        (_, Err(refused)) => *refused.0,
+        (None, _) => app
+            .bad(format!("there is no partition {number}"))
+            .into_response(),
+        (_, Err(refused)) => refused.into_response(),
     }
 }
 
 impl App {
-    async fn read(
+    pub(super) async fn read(
         &self,
         key: Key,
         headers: &HeaderMap,
@@ -210,7 +230,7 @@ impl App {
         self.submit(headers, uri, operation, None).await
     }
 
-    async fn change<B: DeserializeOwned>(
+    pub(super) async fn change<B: DeserializeOwned>(
         &self,
         key: Key,
         headers: &HeaderMap,
@@ -220,13 +240,27 @@ impl App {
     ) -> Result<Response, Refused> {
         let key = self.key(key)?;
         let concern = self.concern(uri)?;
-        let body = self.parse_shallow(body)?;
+        let body = self.parse_shallow(body, 1)?;
         let operation = Operation::Change(command(key, body));
         self.submit(headers, uri, operation, concern).await
     }
 
+    /// A change without a body.
+    pub(super) async fn take(
+        &self,
+        key: Key,
+        headers: &HeaderMap,
+        uri: &Uri,
+        command: fn(String) -> Command,
+    ) -> Result<Response, Refused> {
+        let key = self.key(key)?;
+        let concern = self.concern(uri)?;
+        let operation = Operation::Change(command(key));
+        self.submit(headers, uri, operation, concern).await
+    }
+
     /// Hands the request to the replica and waits for its reply.
-    async fn submit(
+    pub(super) async fn submit(
         &self,
         headers: &HeaderMap,
         uri: &Uri,
@@ -291,9 +325,9 @@ impl App {
                 version: version.map(|position| position.0),
             })
             .into_response(),
-            Reply::Precondition { message, current } => {
-                let mut body = self.error(kind::PRECONDITION, message);
-                body.value = Some(current);
+            Reply::Precondition(conflict) => {
+                let mut body = self.error(conflict_word(conflict.kind), conflict.message);
+                body.value = Some(conflict.current);
                 (StatusCode::CONFLICT, Json(body)).into_response()
             }
             Reply::Refused { refusal, message } => self.unavailable(word(refusal), message),
@@ -318,10 +352,7 @@ impl App {
 
     fn key(&self, key: Key) -> Result<String, Refused> {
         match key {
-            Ok(Path(key)) if key.len() > KEY_MAX => {
-                Err(self.bad(format!("the key is longer than {KEY_MAX} bytes")))
-            }
-            Ok(Path(key)) => Ok(key),
+            Ok(Path(key)) => self.check_key(&key).map(|()| key),
             Err(rejection) => Err(self.bad(rejection.body_text())),
         }
     }
@@ -347,71 +378,22 @@ impl App {
         self.submit_to(number, headers, uri, operation, None).await
     }
 
-    fn session(&self, headers: &HeaderMap, partition: usize) -> Result<Session, Refused> {
-        let number = |name| self.number(headers, name);
-        Ok(Session {
-            number: number(wire::SESSION_HEADER)?.unwrap_or_default(),
-            avoid: avoided(headers),
-            seen: self.seen(headers, partition)?,
-            since_write: number(wire::SINCE_WRITE_HEADER)?.map(Millis),
-        })
-    }
-
-    /// What the session has seen of a partition.
-    fn seen(&self, headers: &HeaderMap, partition: usize) -> Result<LogPosition, Refused> {
-        let Some(value) = headers.get(wire::SEEN_HEADER) else {
-            return Ok(LogPosition::START);
-        };
-        let broken = || self.bad(format!("{} is not 0:17,1:5", wire::SEEN_HEADER));
-        let mut seen = LogPosition::START;
-        let text = value.to_str().map_err(|_| broken())?;
-        for pair in text.split(',').filter(|pair| !pair.is_empty()) {
-            let pair = pair.split_once(':').and_then(|(of, position)| {
-                Some((of.parse::<usize>().ok()?, position.parse().ok()?))
-            });
-            let (of, position) = pair.ok_or_else(broken)?;
-            if of == partition {
-                seen = LogPosition(position);
-            }
-        }
-        Ok(seen)
-    }
-
-    fn number(&self, headers: &HeaderMap, name: &str) -> Result<Option<u64>, Refused> {
-        let Some(value) = headers.get(name) else {
-            return Ok(None);
-        };
-        let number = value.to_str().ok().and_then(|text| text.parse().ok());
-        match number {
-            Some(number) => Ok(Some(number)),
-            None => Err(self.bad(format!("{name} is not a number"))),
+    pub(super) fn check_key(&self, key: &str) -> Result<(), Refused> {
+        match key.len() {
+            0 => Err(self.bad("a key is empty".to_owned())),
+            n if n > KEY_MAX => Err(self.bad(format!("the key is longer than {KEY_MAX} bytes"))),
+            _ => Ok(()),
         }
     }
 
-    /// The write concern of a change: `?w=2&wtimeout=500`, in nodes and milliseconds.
-    fn concern(&self, uri: &Uri) -> Result<Option<WriteConcern>, Refused> {
-        let (mut nodes, mut timeout) = (None, WTIMEOUT);
-        for pair in uri
-            .query()
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-        {
-            let unknown = || self.bad(format!("unknown query `{pair}`"));
-            let (name, value) = pair.split_once('=').ok_or_else(unknown)?;
-            match (name, value.parse()) {
-                ("w", Ok(number)) => nodes = usize::try_from(number).ok(),
-                ("wtimeout", Ok(number)) => timeout = Millis(number),
-                _ => return Err(unknown()),
-            }
-        }
-        Ok(nodes.map(|nodes| WriteConcern { nodes, timeout }))
-    }
-
-    /// A client's body: an object around its values.
-    fn parse_shallow<B: DeserializeOwned>(&self, body: Body) -> Result<B, Refused> {
+    /// A client's body: so many objects around its values.
+    pub(super) fn parse_shallow<B: DeserializeOwned>(
+        &self,
+        body: Body,
+        around: usize,
+    ) -> Result<B, Refused> {
         if let Ok(bytes) = &body
-            && depth(bytes) > DEPTH_MAX + 1
+            && depth(bytes) > DEPTH_MAX + around
         {
             return Err(self.bad(format!(
                 "bad body: a value nests deeper than {DEPTH_MAX} levels"
@@ -434,7 +416,7 @@ impl App {
         serde_json::from_slice(&bytes).map_err(|error| self.bad(format!("bad body: {error}")))
     }
 
-    fn bad(&self, message: String) -> Refused {
+    pub(super) fn bad(&self, message: String) -> Refused {
         self.refuse(StatusCode::BAD_REQUEST, kind::BAD_REQUEST, message)
             .into()
     }
@@ -487,16 +469,12 @@ fn depth(json: &[u8]) -> usize {
     deepest
 }
 
-/// The replicas that the session has found dead, comma-separated.
-fn avoided(headers: &HeaderMap) -> Vec<NodeName> {
-    let text = headers
-        .get(wire::AVOID_HEADER)
-        .and_then(|value| value.to_str().ok());
-    let names = text.unwrap_or_default().split(',').map(str::trim);
-    names
-        .filter(|name| !name.is_empty())
-        .map(NodeName::from)
-        .collect()
+fn conflict_word(kind: ConflictKind) -> &'static str {
+    match kind {
+        ConflictKind::Unexpected => kind::PRECONDITION,
+        ConflictKind::Empty => kind::EMPTY,
+        ConflictKind::InsufficientFunds => kind::INSUFFICIENT_FUNDS,
+    }
 }
 
 fn word(refusal: Refusal) -> &'static str {

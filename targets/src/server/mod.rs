@@ -6,11 +6,14 @@
 
 mod args;
 pub(crate) mod arrivals;
+mod asked;
+mod collections;
 mod disk;
 mod http;
 mod node;
 pub(crate) mod partitions;
 pub(crate) mod peers;
+mod transactions;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;

@@ -5,6 +5,7 @@
 
 use super::leader::{Leadership, Waiting};
 use super::message::{Reply, WriteConcern};
+use super::state::Conflict;
 use super::{Replica, Role};
 use crate::replicas::{LogPosition, Millis, RequestId};
 
@@ -36,11 +37,9 @@ impl Replica {
         let Some(concern) = concern.filter(|concern| concern.nodes > members) else {
             return false;
         };
-        let (message, current) = (
-            format!("w={} of {members} members", concern.nodes),
-            members.into(),
-        );
-        self.reply(id, Reply::Precondition { message, current });
+        let message = format!("w={} of {members} members", concern.nodes);
+        let conflict = Conflict::unexpected(message, members.into());
+        self.reply(id, Reply::Precondition(conflict));
         true
     }
 

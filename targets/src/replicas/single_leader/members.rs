@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::leader::{Leadership, Progress};
 use super::message::{Command, Entry, MemberChange, Reply};
-use super::state::Outcome;
+use super::state::{Conflict, Outcome};
 use super::{Replica, Role};
 use crate::replicas::{LogPosition, Millis, NodeName, RequestId};
 
@@ -240,7 +240,9 @@ impl Replica {
 
     fn refuse_change(&mut self, id: RequestId, why: &str) {
         let current = self.member_names();
-        let message = why.to_owned();
-        self.reply(id, Reply::Precondition { message, current });
+        self.reply(
+            id,
+            Reply::Precondition(Conflict::unexpected(why.to_owned(), current)),
+        );
     }
 }

@@ -3,12 +3,13 @@
 //! Only data. The peer messages follow Raft (Ongaro and Ousterhout 2014, figure 2, and section 7 for
 //! snapshots), with the naive take-over and the admission of new nodes beside them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::state::KeySpace;
+use super::state::{Conflict, KeySpace};
 use crate::replicas::{LogPosition, Millis, NodeName, RequestId, Term};
 
 /// A change of the key space, decided when it is applied, in log order.
@@ -39,6 +40,49 @@ pub enum Command {
         key: String,
         /// What.
         element: Value,
+    },
+    /// Adds to a counter.
+    Increment {
+        /// Which.
+        key: String,
+        /// How much; may be negative.
+        by: i64,
+    },
+    /// Puts an element at the end of a queue.
+    Enqueue {
+        /// Which.
+        key: String,
+        /// What.
+        element: Value,
+    },
+    /// Takes the first element of a queue.
+    Dequeue {
+        /// Which.
+        key: String,
+        /// Which element that must be; none: whichever it is.
+        expect: Option<Value>,
+    },
+    /// Takes all elements of a queue.
+    Drain {
+        /// Which.
+        key: String,
+    },
+    /// Sets several registers if others, or the same, hold what is expected (etcd's transactions); an absent
+    /// one holds null.
+    Transact {
+        /// What must be there; nothing: whatever is there.
+        expect: BTreeMap<String, Value>,
+        /// What is there then.
+        write: BTreeMap<String, Value>,
+    },
+    /// Moves an amount from one register to another, both holding whole numbers, if the first holds so much.
+    Transfer {
+        /// Which.
+        from: String,
+        /// To which.
+        to: String,
+        /// How much.
+        amount: u64,
     },
     /// Hands out the next number.
     GenerateId,
@@ -89,6 +133,12 @@ pub enum Query {
     Register(String),
     /// A set.
     Set(String),
+    /// A counter.
+    Counter(String),
+    /// The first element of a queue.
+    Head(String),
+    /// Several registers, as they were at one moment.
+    Registers(Vec<String>),
 }
 
 /// What a client asks for.
@@ -108,13 +158,41 @@ impl Operation {
     /// The keys that it touches.
     pub fn keys(&self) -> Vec<&str> {
         match self {
-            Self::Read(Query::Register(key) | Query::Set(key))
-            | Self::ReadLocal(Query::Register(key) | Query::Set(key))
-            | Self::Change(
-                Command::Write { key, .. } | Command::Cas { key, .. } | Command::Add { key, .. },
-            ) => vec![key],
-            Self::Change(Command::Noop | Command::GenerateId | Command::Members(_))
-            | Self::Reconfigure(_) => Vec::new(),
+            Self::Read(query) | Self::ReadLocal(query) => query.keys(),
+            Self::Change(command) => command.keys(),
+            Self::Reconfigure(_) => Vec::new(),
+        }
+    }
+}
+
+impl Query {
+    fn keys(&self) -> Vec<&str> {
+        match self {
+            Self::Register(key) | Self::Set(key) | Self::Counter(key) | Self::Head(key) => {
+                vec![key]
+            }
+            Self::Registers(keys) => keys.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
+impl Command {
+    fn keys(&self) -> Vec<&str> {
+        match self {
+            Self::Write { key, .. }
+            | Self::Cas { key, .. }
+            | Self::Add { key, .. }
+            | Self::Increment { key, .. }
+            | Self::Enqueue { key, .. }
+            | Self::Dequeue { key, .. }
+            | Self::Drain { key } => vec![key],
+            Self::Transact { expect, write } => expect
+                .keys()
+                .chain(write.keys())
+                .map(String::as_str)
+                .collect(),
+            Self::Transfer { from, to, .. } => vec![from, to],
+            Self::Noop | Self::GenerateId | Self::Members(_) => Vec::new(),
         }
     }
 }
@@ -221,12 +299,7 @@ pub enum Reply {
         seen: LogPosition,
     },
     /// It was ordered, and refused by the state it met.
-    Precondition {
-        /// Why.
-        message: String,
-        /// What was there.
-        current: Value,
-    },
+    Precondition(Conflict),
     /// It was not begun.
     Refused {
         /// The kind.

@@ -50,7 +50,7 @@ pub use message::{
     Snapshot, WriteConcern,
 };
 pub use reads::sticky_replica;
-pub use state::{KeySpace, Outcome};
+pub use state::{Conflict, ConflictKind, KeySpace, Outcome};
 
 use self::leader::Leadership;
 use self::log::Log;

@@ -241,7 +241,7 @@ impl Replica {
                 version,
                 seen: self.applied,
             },
-            Outcome::Precondition { message, current } => Reply::Precondition { message, current },
+            Outcome::Precondition(conflict) => Reply::Precondition(conflict),
         }
     }
 }
