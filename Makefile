@@ -9,8 +9,8 @@ TIME ?= 900
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # What a run needs, and what the tests need besides.
-RUN_PACKAGES := gcc libc6-dev iproute2 iptables
-TEST_PACKAGES := git libfaketime python3-yaml tcpdump
+RUN_PACKAGES := gcc libc6-dev iproute2 iptables libfaketime
+TEST_PACKAGES := git python3-yaml tcpdump
 
 .PHONY: help run test lint bench fuzz oracle nightly clean build packages test-packages toolchain
 

@@ -188,3 +188,66 @@ async fn some(clients: &mut Receiver<Call>, free: Instant, service: Duration) ->
     }
     calls
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::replicas::single_leader::{Command, Operation, Session};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn sharing(together: bool) -> Sharing {
+        Sharing {
+            together,
+            queue: 2,
+            service: Duration::ZERO,
+        }
+    }
+
+    fn call() -> Call {
+        Call {
+            session: Session::default(),
+            operation: Operation::Change(Command::GenerateId),
+            concern: None,
+            reply: oneshot::channel().0,
+        }
+    }
+
+    fn batch() -> Batch {
+        Batch {
+            from: "n2".into(),
+            messages: Vec::new(),
+        }
+    }
+
+    /// What comes out, but for the first tick of a clock.
+    async fn order(together: bool) -> Vec<&'static str> {
+        let (entrance, mut arrivals) = queues(sharing(together), HOUR);
+        assert!(entrance.client(call()).is_ok());
+        entrance.peer(batch());
+        let mut order = Vec::new();
+        while order.len() < 2 {
+            match arrivals.next().await {
+                Arrival::Tick => {}
+                Arrival::Peer(_) => order.push("peer"),
+                Arrival::Clients(_) => order.push("client"),
+            }
+        }
+        order
+    }
+
+    #[tokio::test]
+    async fn peers_go_ahead_unless_all_wait_together() {
+        assert_eq!(order(false).await, ["peer", "client"]);
+        assert_eq!(order(true).await, ["client", "peer"]);
+    }
+
+    #[tokio::test]
+    async fn a_queue_has_an_end() {
+        let (entrance, _arrivals) = queues(sharing(false), HOUR);
+        let taken = (0..5).filter(|_| entrance.client(call()).is_ok());
+        assert_eq!(taken.count(), 2);
+    }
+}
