@@ -12,10 +12,8 @@ use reqwest::{Method, StatusCode, Url, header};
 use serde_json::{Value, json};
 
 use crate::registry::NodeAddress;
+use crate::route::{HOPS_MAX, Route};
 use crate::wire::{self, AnswerBody, ErrorBody, kind};
-
-/// Redirects followed in one call.
-const HOPS_MAX: usize = 4;
 
 /// What a client can ask for.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,11 +90,7 @@ pub struct Client {
     http: reqwest::Client,
     nodes: Vec<NodeAddress>,
     session: u64,
-    home: Option<usize>,
-    /// Where the next call begins when there is no home.
-    next: usize,
-    /// Replicas that refused a connection (`read=sticky` moves on to another).
-    avoid: Vec<String>,
+    route: Route,
     timeout: Duration,
 }
 
@@ -108,34 +102,25 @@ impl Client {
         home: Option<usize>,
         timeout: Duration,
     ) -> Self {
-        let next = home.unwrap_or_else(|| session as usize % nodes.len().max(1));
-        let http = http_client(timeout);
-        let nodes = nodes.to_vec();
+        let names = nodes.iter().map(|node| node.name.clone()).collect();
         Self {
-            http,
-            nodes,
+            http: http_client(timeout),
+            nodes: nodes.to_vec(),
             session,
-            home,
-            next,
-            avoid: Vec::new(),
+            route: Route::new(names, session, home),
             timeout,
         }
     }
 
     /// Does it, within the session's time-out, redirects included.
     pub async fn call(&mut self, request: &Request) -> Result<Answer, CallError> {
-        let start = self.home.unwrap_or(self.next);
+        let start = self.route.start();
         let Some(node) = self.nodes.get(start).cloned() else {
             return Err(CallError::definite(kind::UNREACHABLE, "there are no nodes"));
         };
         let deadline = Instant::now() + self.timeout;
         let result = self.call_from(&node, request, deadline).await;
-        self.next = match &result {
-            Ok(answer) => self.index_of(&answer.node).unwrap_or(start),
-            // A refusal that is the request's own fault says nothing against the node.
-            Err(error) if error.kind == kind::PRECONDITION => start,
-            Err(_) => (start + 1) % self.nodes.len(),
-        };
+        self.route.ended(start, &result);
         result.map_err(|error| error.of(request))
     }
 
@@ -187,22 +172,10 @@ impl Client {
         ))
     }
 
-    /// A read whose replica is dead is asked again where the call began, which names another replica if
-    /// reads are sticky. (Only reads: a write goes to the leader or nowhere.)
+    /// Whether the call begins again, because the replica at this address is dead.
     fn moves_on(&mut self, url: &Url, request: &Request) -> bool {
-        let dead = self.nodes.iter().find(|node| is_at(url, node.address));
-        let Some(name) = dead.map(|node| node.name.clone()) else {
-            return false;
-        };
-        let moves = request.is_read() && !self.avoid.contains(&name);
-        if moves {
-            self.avoid.push(name);
-            // Not all of them: then none would be left to ask.
-            if self.avoid.len() == self.nodes.len() {
-                self.avoid.remove(0);
-            }
-        }
-        moves
+        let dead = self.nodes.iter().position(|node| is_at(url, node.address));
+        dead.is_some_and(|dead| self.route.moves_on(dead, request))
     }
 
     async fn send(
@@ -217,8 +190,9 @@ impl Client {
             .request(method, url)
             .timeout(deadline.saturating_duration_since(Instant::now()))
             .header(wire::SESSION_HEADER, self.session);
-        if !self.avoid.is_empty() {
-            builder = builder.header(wire::AVOID_HEADER, self.avoid.join(","));
+        let avoid = self.route.avoided();
+        if !avoid.is_empty() {
+            builder = builder.header(wire::AVOID_HEADER, avoid.join(","));
         }
         if let Some(body) = body {
             builder = builder.json(&body);
@@ -228,10 +202,6 @@ impl Client {
             .await
             .map_err(|error| CallError::from_send(&error))?;
         read_response(response).await
-    }
-
-    fn index_of(&self, name: &str) -> Option<usize> {
-        self.nodes.iter().position(|node| node.name == name)
     }
 }
 
@@ -255,18 +225,8 @@ async fn read_response(response: reqwest::Response) -> Result<Step, CallError> {
     }
     if status == StatusCode::OK {
         let body = response.json::<AnswerBody>().await;
-        let AnswerBody {
-            value,
-            node,
-            term,
-            version,
-        } = body.map_err(|error| CallError::from_send(&error))?;
-        return Ok(Step::Answered(Answer {
-            value,
-            node,
-            term,
-            version,
-        }));
+        let body = body.map_err(|error| CallError::from_send(&error))?;
+        return Ok(Step::Answered(body.into()));
     }
     let body = response
         .json::<ErrorBody>()
@@ -277,13 +237,24 @@ async fn read_response(response: reqwest::Response) -> Result<Step, CallError> {
             value: None,
             node: None,
         });
-    Err(CallError {
-        definite: wire::is_definite(status.as_u16(), &body.error),
-        kind: body.error,
-        message: body.message,
-        node: body.node,
-        current: body.value,
-    })
+    Err(CallError::refused(status.as_u16(), body))
+}
+
+impl From<AnswerBody> for Answer {
+    fn from(body: AnswerBody) -> Self {
+        let AnswerBody {
+            value,
+            node,
+            term,
+            version,
+        } = body;
+        Self {
+            value,
+            node,
+            term,
+            version,
+        }
+    }
 }
 
 fn is_at(url: &Url, address: SocketAddr) -> bool {
@@ -309,14 +280,34 @@ fn http_client(timeout: Duration) -> reqwest::Client {
 }
 
 impl CallError {
-    fn definite(kind: &str, message: &str) -> Self {
-        let (kind, message) = (kind.to_owned(), message.to_owned());
+    /// It surely had no effect.
+    pub fn definite(kind: &str, message: &str) -> Self {
         Self {
             definite: true,
+            ..Self::open(kind, message)
+        }
+    }
+
+    /// Nobody knows whether it had an effect.
+    pub fn open(kind: &str, message: &str) -> Self {
+        let (kind, message) = (kind.to_owned(), message.to_owned());
+        Self {
+            definite: false,
             kind,
             message,
             node: None,
             current: None,
+        }
+    }
+
+    /// A node has refused it with this status.
+    pub fn refused(status: u16, body: ErrorBody) -> Self {
+        Self {
+            definite: wire::is_definite(status, &body.error),
+            kind: body.error,
+            message: body.message,
+            node: body.node,
+            current: body.value,
         }
     }
 
@@ -344,7 +335,8 @@ impl CallError {
     }
 
     /// A read has no effect, so it failed for sure.
-    fn of(mut self, request: &Request) -> Self {
+    #[must_use]
+    pub fn of(mut self, request: &Request) -> Self {
         self.definite |= request.is_read();
         self
     }

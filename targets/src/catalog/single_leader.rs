@@ -12,6 +12,7 @@ use crate::registry::{
 };
 use crate::replicas::single_leader::{Ack, Config, Failover, ReadMode};
 use crate::replicas::{Millis, NodeName};
+use crate::simulator::{self, Setup, Simulation};
 use crate::storage::{self, Fsync};
 use crate::wire::{Role, Status};
 
@@ -184,6 +185,15 @@ impl Target for SingleLeader {
         Ok(())
     }
 
+    fn simulation(
+        &self,
+        options: &Options,
+        nodes: usize,
+        setup: &Setup,
+    ) -> Option<Box<dyn Simulation>> {
+        Some(simulator::single_leader::simulation(options, nodes, setup))
+    }
+
     fn guarantees(&self, options: &Options) -> Guarantees {
         let option = |name: &str| options.get(name).map_or("", String::as_str);
         let (ack, failover, read) = (option("ack"), option("failover"), option("read"));
@@ -234,6 +244,11 @@ fn number(options: &Options, name: &str) -> u64 {
         .get(name)
         .and_then(|value| value.parse().ok())
         .unwrap_or_default()
+}
+
+/// How often a replica is told that time has passed.
+pub(crate) fn tick(config: &Config) -> Duration {
+    Duration::from_millis((config.heartbeat.0 / 4).clamp(2, 10))
 }
 
 /// The replica's configuration and the disk's, from resolved options.

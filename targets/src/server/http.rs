@@ -27,9 +27,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::ServerError;
 use super::node::{Batch, Call};
 use super::peers::PeerBody;
+use crate::client::Request;
 use crate::replicas::NodeName;
-use crate::replicas::single_leader::{Command, Operation, Query, Refusal, Reply};
-use crate::wire::{self, AnswerBody, ErrorBody, kind};
+use crate::replicas::single_leader::{Operation, Reply, operation, said};
+use crate::wire::{self, ErrorBody, Said, kind};
 
 const KEY_MAX: usize = 512;
 const BODY_MAX: usize = 1 << 20;
@@ -93,20 +94,20 @@ fn router(app: Arc<App>) -> Router {
 }
 
 async fn read_register(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Response {
-    app.read(key, &headers, &uri, Query::Register)
+    app.read(key, &headers, &uri, |key| Request::Read { key })
         .await
         .unwrap_or_else(|refused| *refused.0)
 }
 
 async fn read_set(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Response {
-    app.read(key, &headers, &uri, Query::Set)
+    app.read(key, &headers, &uri, |key| Request::ReadSet { key })
         .await
         .unwrap_or_else(|refused| *refused.0)
 }
 
 async fn write(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri, body: Body) -> Response {
-    let command = |key, wire::WriteBody { value }| Command::Write { key, value };
-    app.change(key, &headers, &uri, body, command)
+    let request = |key, wire::WriteBody { value }| Request::Write { key, value };
+    app.change(key, &headers, &uri, body, request)
         .await
         .unwrap_or_else(|refused| *refused.0)
 }
@@ -118,21 +119,21 @@ async fn compare_and_set(
     uri: Uri,
     body: Body,
 ) -> Response {
-    let command = |key, wire::CasBody { old, new }| Command::Cas { key, old, new };
-    app.change(key, &headers, &uri, body, command)
+    let request = |key, wire::CasBody { old, new }| Request::Cas { key, old, new };
+    app.change(key, &headers, &uri, body, request)
         .await
         .unwrap_or_else(|refused| *refused.0)
 }
 
 async fn add(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri, body: Body) -> Response {
-    let command = |key, wire::AddBody { element }| Command::Add { key, element };
-    app.change(key, &headers, &uri, body, command)
+    let request = |key, wire::AddBody { element }| Request::Add { key, element };
+    app.change(key, &headers, &uri, body, request)
         .await
         .unwrap_or_else(|refused| *refused.0)
 }
 
 async fn generate_id(State(app): Shared, headers: HeaderMap, uri: Uri) -> Response {
-    let operation = Operation::Change(Command::GenerateId);
+    let operation = operation(Request::GenerateId, false);
     let result = match app.no_query(&uri) {
         Ok(()) => app.submit(&headers, &uri, operation).await,
         Err(refused) => Err(refused),
@@ -173,15 +174,15 @@ impl App {
         key: Key,
         headers: &HeaderMap,
         uri: &Uri,
-        query: fn(String) -> Query,
+        request: fn(String) -> Request,
     ) -> Result<Response, Refused> {
-        let query = query(self.key(key)?);
-        let operation = match uri.query() {
-            None | Some("" | "local=false") => Operation::Read(query),
-            Some("local=true") => Operation::ReadLocal(query),
+        let request = request(self.key(key)?);
+        let local = match uri.query() {
+            None | Some("" | "local=false") => false,
+            Some("local=true") => true,
             Some(other) => return Err(self.bad(format!("unknown query `{other}`"))),
         };
-        self.submit(headers, uri, operation).await
+        self.submit(headers, uri, operation(request, local)).await
     }
 
     async fn change<B: DeserializeOwned>(
@@ -190,12 +191,12 @@ impl App {
         headers: &HeaderMap,
         uri: &Uri,
         body: Body,
-        command: impl FnOnce(String, B) -> Command,
+        request: impl FnOnce(String, B) -> Request,
     ) -> Result<Response, Refused> {
         let key = self.key(key)?;
         self.no_query(uri)?;
         let body = self.parse_shallow(body)?;
-        self.submit(headers, uri, Operation::Change(command(key, body)))
+        self.submit(headers, uri, operation(request(key, body), false))
             .await
     }
 
@@ -230,26 +231,10 @@ impl App {
     }
 
     fn answer(&self, uri: &Uri, reply: Reply) -> Response {
-        match reply {
-            Reply::Done {
-                value,
-                term,
-                version,
-            } => Json(AnswerBody {
-                value,
-                node: self.name.0.clone(),
-                term: Some(term.0),
-                version: version.map(|position| position.0),
-            })
-            .into_response(),
-            Reply::Precondition { message, current } => {
-                let mut body = self.error(kind::PRECONDITION, message);
-                body.value = Some(current);
-                (StatusCode::CONFLICT, Json(body)).into_response()
-            }
-            Reply::Refused { refusal, message } => self.unavailable(word(refusal), message),
-            Reply::Unknown { message } => self.unavailable(kind::UNKNOWN, message),
-            Reply::Redirect(to) => self.redirect(uri, &to),
+        match said(&self.name, reply) {
+            Said::Answer(body) => Json(body).into_response(),
+            Said::Refused(status, body) => refused(status, body),
+            Said::Redirect(to) => self.redirect(uri, &to),
         }
     }
 
@@ -328,11 +313,7 @@ impl App {
     }
 
     fn unavailable(&self, kind: &str, message: String) -> Response {
-        let mut response = self.refuse(StatusCode::SERVICE_UNAVAILABLE, kind, message);
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        response
+        refused(503, self.error(kind, message))
     }
 
     fn refuse(&self, status: StatusCode, kind: &str, message: String) -> Response {
@@ -348,6 +329,17 @@ impl App {
             node,
         }
     }
+}
+
+/// A refusal; where it may help to come again, it says when.
+fn refused(status: u16, body: ErrorBody) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, Json(body)).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        let soon = HeaderValue::from_static("1");
+        response.headers_mut().insert(header::RETRY_AFTER, soon);
+    }
+    response
 }
 
 /// How deep arrays and objects nest in a JSON text; of anything else, some number.
@@ -383,14 +375,6 @@ fn avoided(headers: &HeaderMap) -> Vec<NodeName> {
         .collect()
 }
 
-fn word(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::NoLeader => kind::NO_LEADER,
-        Refusal::Joining => kind::JOINING,
-        Refusal::Overloaded => kind::OVERLOADED,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -412,7 +396,7 @@ mod tests {
 
     #[test]
     fn the_deepest_value_is_read_again_wherever_it_is_wrapped() {
-        use crate::replicas::single_leader::{Append, Entry, KeySpace, Message, Snapshot};
+        use crate::replicas::single_leader::{Append, Command, Entry, KeySpace, Message, Snapshot};
         use crate::replicas::{LogPosition, Term};
 
         let nested = (0..DEPTH_MAX).fold(Value::Null, |inner, _| Value::Array(vec![inner]));

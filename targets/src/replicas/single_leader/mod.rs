@@ -15,6 +15,7 @@
 //! | `leader` | replication, commit rules, client writes |
 //! | `follower` | accepting the leader's log, truncation, snapshots |
 //! | `reads` | who may answer a read, and when |
+//! | `service` | a client's request as an operation, a reply as an answer |
 //! | `join` | how a node without (trustworthy) data becomes a voter |
 
 mod config;
@@ -26,6 +27,7 @@ mod log;
 mod message;
 mod naive;
 mod reads;
+mod service;
 mod state;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -40,6 +42,7 @@ pub use message::{
     PositionReport, Query, Refusal, Rejection, Reply, Request, Snapshot,
 };
 pub use reads::sticky_replica;
+pub use service::{operation, said};
 pub use state::{KeySpace, Outcome};
 
 use self::leader::Leadership;
@@ -197,6 +200,11 @@ impl Replica {
             pending: lead.map_or(0, |lead| lead.pending.len() as u64),
             counters: self.counters,
         }
+    }
+
+    /// Its own name.
+    pub fn name(&self) -> &NodeName {
+        &self.config.name
     }
 
     /// The applied state, for tests and simulators.
