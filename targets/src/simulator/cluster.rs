@@ -140,7 +140,7 @@ impl<R: Simulated> Cluster<R> {
 
     fn happen(&mut self, event: Event<R>) {
         match event {
-            Event::Arrives(link, parcel) => self.arrive(link, parcel),
+            Event::Arrives(link, parcel) => self.arrive(link, *parcel),
             Event::Tick(node, life) if self.lives(node, life) => {
                 self.feed(node, Input::Tick);
                 self.after(self.common.tick, Event::Tick(node, life));
@@ -163,7 +163,7 @@ impl<R: Simulated> Cluster<R> {
     fn arrive(&mut self, link: Link, parcel: Parcel<R>) {
         match (parcel, link.to) {
             (Parcel::Message(message), Host::Node(to)) => self.hear(link, to, message),
-            (Parcel::Request(id, call), Host::Node(to)) => self.take_request(link, to, id, *call),
+            (Parcel::Request(id, call), Host::Node(to)) => self.take_request(link, to, id, call),
             (Parcel::Answer(id, heard), _) => self.news.push_back(News::Heard(id, heard)),
             (Parcel::Message(_) | Parcel::Request(..), Host::Client(_)) => {}
         }
@@ -286,13 +286,13 @@ impl<R: Simulated> Cluster<R> {
         let delay = match fate {
             Some(Fate::Late(by)) => DELAY.plus(by),
             Some(Fate::Twice(again)) => {
-                let copy = Event::Arrives(link, parcel.clone());
+                let copy = Event::Arrives(link, Box::new(parcel.clone()));
                 self.after(DELAY.plus(again), copy);
                 DELAY
             }
             _ => DELAY,
         };
-        self.after(delay, Event::Arrives(link, parcel));
+        self.after(delay, Event::Arrives(link, Box::new(parcel)));
     }
 
     // ---- processes
@@ -372,18 +372,14 @@ impl<R: Simulated> Cluster<R> {
         if self.trace.is_none() {
             return;
         }
-        let (text, routine) = match parcel {
-            Parcel::Message(message) => {
-                let described = R::describe(message);
-                (described.text, described.routine)
-            }
-            Parcel::Request(_, call) => (request_words(&call.request, call.local), false),
-            Parcel::Answer(_, heard) => (answer_words(heard), false),
+        let text = match parcel {
+            Parcel::Message(message) => R::describe(message),
+            Parcel::Request(_, call) => request_words(&call.request, call.local),
+            Parcel::Answer(_, heard) => answer_words(heard),
         };
         self.note(Happened::Sent {
             link,
             text,
-            routine,
             cut,
             fate,
         });
@@ -414,7 +410,7 @@ impl<R: Simulated> Simulation for Cluster<R> {
         self.requests += 1;
         let id = RequestId(self.requests);
         let (from, to) = (Host::Client(call.client), Host::Node(call.node));
-        self.post(Link { from, to }, Parcel::Request(id, Box::new(call)));
+        self.post(Link { from, to }, Parcel::Request(id, call));
         id
     }
 

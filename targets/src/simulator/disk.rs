@@ -79,7 +79,9 @@ impl<R: Simulated> Disk<R> {
             match waiting {
                 Waiting::Release(to, message) => released.push((to, message)),
                 Waiting::Job(job) => {
-                    words.extend(R::describe_job(&job).filter(|_| in_words));
+                    if in_words {
+                        words.extend(R::describe_job(&job));
+                    }
                     perform(&mut self.written, self.lazy.as_mut(), job);
                 }
             }

@@ -103,7 +103,7 @@ impl Fault {
             Self::Kill { .. } => "kill",
             Self::Power { .. } => "power",
             Self::Pause { .. } => "pause",
-            Self::Wipe { .. } => "wipe",
+            Self::Wipe { .. } => "membership",
             Self::Clock { .. } => "clock",
         }
     }

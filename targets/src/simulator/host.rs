@@ -1,11 +1,11 @@
-//! The hosts of a simulation, and the links between them: by name in a plan, `n1` and `c1`.
+//! The hosts of a simulation, and the links between them: by name in a plan, `n1` and `c0`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A node or a client, counted from 0; shown, as people count, from 1.
+/// A node or a client, counted from 0. Nodes are shown, as everywhere, from `n1` on, clients as their first processes are numbered, from `c0` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Host {
@@ -26,14 +26,14 @@ pub struct Link {
 
 /// A name that no host has.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is no host: nodes are n1, n2, ..., clients are c1, c2, ...")]
+#[error("{0:?} is no host: nodes are n1, n2, ..., clients are c0, c1, ...")]
 pub struct UnknownHost(pub String);
 
 impl fmt::Display for Host {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node(index) => write!(out, "n{}", index + 1),
-            Self::Client(index) => write!(out, "c{}", index + 1),
+            Self::Client(index) => write!(out, "c{index}"),
         }
     }
 }
@@ -45,10 +45,9 @@ impl FromStr for Host {
         let unknown = || UnknownHost(text.to_owned());
         let (kind, number) = text.split_at_checked(1).ok_or_else(unknown)?;
         let number: usize = number.parse().map_err(|_| unknown())?;
-        let index = number.checked_sub(1).ok_or_else(unknown)?;
         match kind {
-            "n" => Ok(Self::Node(index)),
-            "c" => Ok(Self::Client(index)),
+            "n" => number.checked_sub(1).map(Self::Node).ok_or_else(unknown),
+            "c" => Ok(Self::Client(number)),
             _ => Err(unknown()),
         }
     }

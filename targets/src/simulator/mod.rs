@@ -61,7 +61,7 @@ pub trait Simulated: Sized {
     fn done(disk: &Self::Disk) -> Self::Done;
 
     /// A message for people.
-    fn describe(message: &Self::Message) -> Described;
+    fn describe(message: &Self::Message) -> String;
     /// A job for people; none where there is nothing to say.
     fn describe_job(job: &Self::Job) -> Option<String>;
 }
@@ -129,15 +129,6 @@ pub enum Force {
     Itself,
     /// Itself, and everything before it.
     Everything,
-}
-
-/// A message for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Described {
-    /// In a few words.
-    pub text: String,
-    /// Whether it tells nothing new, such as a heartbeat.
-    pub routine: bool,
 }
 
 /// What a simulation is made of, beside the target's options.

@@ -8,7 +8,7 @@ use crate::replicas::RequestId;
 /// What is on its way.
 pub(super) enum Parcel<R: Simulated> {
     Message(R::Message),
-    Request(RequestId, Box<Call>),
+    Request(RequestId, Call),
     Answer(RequestId, Heard),
 }
 
@@ -24,7 +24,8 @@ impl<R: Simulated> Clone for Parcel<R> {
 
 /// What is going to happen.
 pub(super) enum Event<R: Simulated> {
-    Arrives(Link, Parcel<R>),
+    /// Boxed, for a heap moves what it holds.
+    Arrives(Link, Box<Parcel<R>>),
     /// Of this life of the node.
     Tick(usize, u64),
     DiskDone(usize, u64),

@@ -2,9 +2,7 @@
 //!
 //! Only words are translated here: the replica is the one that runs behind sockets, made from the same options.
 
-use super::{
-    Clock, Cluster, Common, Described, Effect, Force, Input, Micros, Setup, Simulated, Simulation,
-};
+use super::{Clock, Cluster, Common, Effect, Force, Input, Micros, Setup, Simulated, Simulation};
 use crate::catalog::single_leader::{configure, tick};
 use crate::registry::Options;
 use crate::replicas::NodeName;
@@ -157,24 +155,22 @@ impl Simulated for Replica {
         disk.done
     }
 
-    fn describe(message: &Message) -> Described {
-        let (text, routine) = match message {
-            Message::Append(append) => (append_words(append), append.entries.is_empty()),
-            Message::AppendAnswer(answer) => (answer_words(answer), answer.rejection.is_none()),
+    fn describe(message: &Message) -> String {
+        match message {
+            Message::Append(append) => append_words(append),
+            Message::AppendAnswer(answer) => answer_words(answer),
             Message::Install { term, snapshot, .. } => {
-                let position = snapshot.position;
-                (format!("snapshot at {position}, term {term}"), false)
+                format!("snapshot at {}, term {term}", snapshot.position)
             }
-            Message::VoteRequest { term, pre, last } => (vote_words(*term, *pre, *last), false),
+            Message::VoteRequest { term, pre, last } => vote_words(*term, *pre, *last),
             Message::VoteAnswer { term, pre, granted } => {
                 let (vote, word) = (vote(*pre), if *granted { "yes" } else { "no" });
-                (format!("{vote} in term {term}: {word}"), false)
+                format!("{vote} in term {term}: {word}")
             }
-            Message::PositionQuery { .. } => ("how far are you?".to_owned(), false),
-            Message::PositionAnswer { report, .. } => (report_words(report), false),
-            Message::Hello { blank, answer } => (hello_words(*blank, *answer), true),
-        };
-        Described { text, routine }
+            Message::PositionQuery { .. } => "how far are you?".to_owned(),
+            Message::PositionAnswer { report, .. } => report_words(report),
+            Message::Hello { blank, answer } => hello_words(*blank, *answer),
+        }
     }
 
     fn describe_job(job: &replica::Effect) -> Option<String> {

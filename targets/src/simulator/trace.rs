@@ -22,8 +22,6 @@ pub enum Happened {
         link: Link,
         /// What it says.
         text: String,
-        /// Whether it tells nothing new.
-        routine: bool,
         /// Whether a fault cuts the link.
         cut: bool,
         /// What becomes of it, where that is listed.
