@@ -20,9 +20,9 @@ const OPERATIONS: usize = 8;
 /// The most faults of one plan, packets apart.
 const FAULTS_MAX: u32 = 3;
 /// In how long all operations are begun, at least and at most, in milliseconds.
-const WINDOW_MS: (f64, f64) = (100.0, 3000.0);
+const WINDOW_MS: (f64, f64) = (100.0, 2000.0);
 /// How long a fault is in force.
-const FAULT_MS: (f64, f64) = (20.0, 3000.0);
+const FAULT_MS: (f64, f64) = (20.0, 2000.0);
 /// So many messages on a link between nodes, and between a client and a node, meet the weather.
 const MESSAGES: (u64, u64) = (300, 30);
 /// The stream of plans; the generators' begin at 0.

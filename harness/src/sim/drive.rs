@@ -19,7 +19,7 @@ const TIME_OUT: Micros = Micros::from_millis(1000);
 const START_LIMIT: Micros = Micros::from_millis(20_000);
 const RECOVERY_LIMIT: Micros = Micros::from_millis(15_000);
 /// How often it is asked whether it has.
-const ASK_EVERY: Micros = Micros::from_millis(50);
+const ASK_EVERY: Micros = Micros::from_millis(100);
 
 /// What came of a plan.
 pub struct Driven {

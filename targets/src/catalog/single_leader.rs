@@ -246,11 +246,6 @@ fn number(options: &Options, name: &str) -> u64 {
         .unwrap_or_default()
 }
 
-/// How often a replica is told that time has passed.
-pub(crate) fn tick(config: &Config) -> Duration {
-    Duration::from_millis((config.heartbeat.0 / 4).clamp(2, 10))
-}
-
 /// The replica's configuration and the disk's, from resolved options.
 pub(crate) fn configure(options: &Options, name: &str, members: Vec<NodeName>) -> (Config, Fsync) {
     let option = |name: &str| options.get(name).map_or("", String::as_str);

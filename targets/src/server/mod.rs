@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use args::Settings;
 
-use crate::catalog::single_leader::{configure, tick};
+use crate::catalog::single_leader::configure;
 use crate::registry::OptionError;
 use crate::replicas::single_leader::Replica;
 use crate::replicas::{Millis, NodeName};
@@ -96,7 +96,7 @@ pub async fn serve(
     let began = Instant::now();
     let members = settings.members();
     let (config, fsync) = configure(&settings.options, &settings.id, members);
-    let tick = tick(&config);
+    let tick = Duration::from_millis((config.heartbeat.0 / 4).clamp(2, 10));
     let timeout = Duration::from_millis(config.election_timeout.0.clamp(200, 1000));
     let (disk, restored) = disk::open(&settings.data)?;
 

@@ -3,7 +3,7 @@
 //! Only words are translated here: the replica is the one that runs behind sockets, made from the same options.
 
 use super::{Clock, Cluster, Common, Effect, Force, Input, Micros, Setup, Simulated, Simulation};
-use crate::catalog::single_leader::{configure, tick};
+use crate::catalog::single_leader::configure;
 use crate::registry::Options;
 use crate::replicas::NodeName;
 use crate::replicas::single_leader::{
@@ -24,9 +24,9 @@ pub fn cluster(options: &Options, nodes: usize, setup: &Setup) -> Cluster<Replic
         (name.clone(), config)
     };
     let configs: Vec<_> = members.iter().map(config).collect();
-    let tick = configs.first().map_or(Micros::from_millis(10), |first| {
-        Micros(tick(&first.1).as_micros() as u64)
-    });
+    // Seldomer than the server ticks: most of what happens would be ticks otherwise. A timer is late by so much at most.
+    let heartbeat = configs.first().map_or(0, |(_, config)| config.heartbeat.0);
+    let tick = Micros::from_millis((heartbeat / 2).max(1));
     Cluster::new(configs, Common { fsync, tick }, setup)
 }
 
