@@ -32,6 +32,8 @@ bench: build ## Speed of the harness and of the checkers, with the limits that t
 	$(CARGO) bench --locked --package schism --bench driver
 	$(CARGO) bench --locked --package schism-checkers --bench registers
 	$(CARGO) bench --locked --package schism-checkers --bench limits
+	$(CARGO) build --locked --release --package schism-targets --examples
+	$(CARGO) run --locked --release --package schism-targets --example throughput
 	bench/disk
 	bench/stream
 	bench/effects

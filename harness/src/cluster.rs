@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use schism_targets::registry::{LoseUnsynced, NodeAddress, NodeCommand, Options, Program, Target};
+use schism_targets::registry::{NodeAddress, NodeCommand, Options, Program, Target};
 use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -71,13 +71,16 @@ pub struct Cluster {
     own: File,
     /// What takes its place.
     binary: Option<PathBuf>,
-    lose_unsynced: Option<LoseUnsynced>,
+    /// What they are nodes of.
+    pub target: &'static dyn Target,
+    /// With which options.
+    pub options: Options,
 }
 
 impl Cluster {
     /// Prepares each node's folder under `folder` and its command; starts nothing yet. `binary` stands in for the target's own program.
     pub fn new(
-        target: &dyn Target,
+        target: &'static dyn Target,
         options: &Options,
         binary: Option<&Path>,
         arena: &Arena,
@@ -123,7 +126,8 @@ impl Cluster {
             crashes: Vec::new(),
             own,
             binary: binary.map(Path::to_owned),
-            lose_unsynced: target.lose_unsynced(),
+            target,
+            options: options.clone(),
         })
     }
 
@@ -150,7 +154,7 @@ impl Cluster {
 
     /// Whether the target can tell what a loss of power would leave.
     pub fn can_lose_unsynced(&self) -> bool {
-        self.lose_unsynced.is_some()
+        self.target.lose_unsynced().is_some()
     }
 
     /// Puts a disk that can fail over every node's data. The nodes must not run yet.
@@ -210,7 +214,8 @@ impl Cluster {
             return Ok(self.disk(node)?.lose_unsynced(keep)?.to_string());
         }
         let lose = self
-            .lose_unsynced
+            .target
+            .lose_unsynced()
             .context("the target cannot tell what it had not synced")?;
         self.change_data(node, |data| Ok(lose(data, keep)?))
     }

@@ -21,6 +21,7 @@ mod interval;
 pub mod list;
 pub mod nemesis;
 pub mod network;
+mod node_http;
 pub mod replay;
 pub mod report;
 pub mod run;

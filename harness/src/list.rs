@@ -82,7 +82,7 @@ fn entries(what: What) -> Vec<Value> {
                 let options: Vec<_> = w
                     .options()
                     .iter()
-                    .map(|o| json!({"name": format!("workload.{}", o.name), "default": o.default.to_string(), "help": o.help}))
+                    .map(|o| json!({"name": format!("workload.{}", o.name), "default": o.default, "help": format!("{} ({})", o.help, values(o.values))}))
                     .collect();
                 json!({"name": w.name(), "summary": w.summary(), "options": options})
             })
@@ -110,6 +110,7 @@ fn values(kind: ValueKind) -> String {
     match kind {
         ValueKind::OneOf(words) => words.join(" | "),
         ValueKind::DurationMs { min, max } => format!("milliseconds, {min} to {max}"),
+        ValueKind::PerNode => "a number for nodes: n1=2,n3=0".to_owned(),
         ValueKind::Count { min, max } => format!("{min} to {max}"),
     }
 }

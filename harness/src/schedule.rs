@@ -17,7 +17,9 @@ use std::time::Duration;
 pub const FILE: &str = "schedule.jsonl";
 
 /// What clients of the bundled workloads may do.
-const FUNCTIONS: [&str; 5] = ["read", "write", "cas", "add", "generate"];
+const FUNCTIONS: [&str; 10] = [
+    "read", "write", "cas", "add", "generate", "enqueue", "dequeue", "transfer", "ask", "answer",
+];
 
 /// An operation of one client, when it is due.
 #[derive(Debug, Clone, PartialEq)]

@@ -306,6 +306,43 @@ fn a_recovery_is_timed_and_held_against_what_is_declared() {
     );
 }
 
+/// Keys with what was read of them.
+type Reads = Vec<(String, String)>;
+
+/// What the final reads of a node say, and those of the others.
+fn finals(events: &[Value], node: &str) -> (Reads, Reads) {
+    let finals = |own: bool| {
+        let mut reads: Vec<_> = events
+            .iter()
+            .filter(|e| e["final"] == true && e["type"] == "ok" && (e["node"] == node) == own)
+            .map(|e| (e["key"].to_string(), e["value"].to_string()))
+            .collect();
+        reads.sort();
+        reads.dedup();
+        reads
+    };
+    (finals(true), finals(false))
+}
+
+/// From outside: the others say that they are fewer, and then, that they are as many as before; it comes back empty and ends with what they have.
+#[test]
+fn a_node_leaves_and_joins_empty() {
+    let events = run(&spec("membership:follower", "do = \"leave\""));
+    let node = &stage(&events, "membership", "inject").unwrap()["value"]["nodes"][0];
+    let node = node.as_str().unwrap();
+    let effect = evidence(&events, "membership", "effect");
+    let (members, _) = effect.split_once(';').unwrap();
+    assert!(
+        members.contains("the members are n") && !members.contains(node),
+        "{effect}"
+    );
+    assert!(effect.contains("nothing is left"), "{effect}");
+    let healed = evidence(&events, "membership", "healed");
+    assert!(healed.contains("the members are n1, n2, n3"), "{healed}");
+    let (own, others) = finals(&events, node);
+    assert!(!own.is_empty() && own == others, "{own:?} {others:?}");
+}
+
 /// From outside: it is gone with all that it had, and in the end it has what the others have, which came over the network.
 #[test]
 fn a_replaced_node_is_empty_and_catches_up() {
@@ -313,17 +350,7 @@ fn a_replaced_node_is_empty_and_catches_up() {
     let effect = evidence(&events, "membership", "effect");
     assert!(effect.contains("bytes gone, nothing is left"), "{effect}");
     let node = &stage(&events, "membership", "inject").unwrap()["value"]["nodes"][0];
-    let finals = |of: &dyn Fn(&Value) -> bool| {
-        let mut reads: Vec<_> = events
-            .iter()
-            .filter(|e| e["final"] == true && e["type"] == "ok" && of(&e["node"]))
-            .map(|e| (e["key"].to_string(), e["value"].to_string()))
-            .collect();
-        reads.sort();
-        reads.dedup();
-        reads
-    };
-    let (own, others) = (finals(&|n| n == node), finals(&|n| n != node));
+    let (own, others) = finals(&events, node.as_str().unwrap());
     assert!(!own.is_empty() && own == others, "{own:?} {others:?}");
     assert!(own.iter().any(|(_, value)| value != "null"), "{own:?}");
 }

@@ -5,60 +5,25 @@
 //! checker that is told "it failed" of a write that took effect raises a false alarm. So everything that
 //! is not certain is open, except for reads, which have no effect.
 
+mod request;
+
+pub use request::Request;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use reqwest::{Method, StatusCode, Url, header};
-use serde_json::{Value, json};
+use reqwest::{StatusCode, Url, header};
+use serde_json::Value;
 
 use crate::registry::NodeAddress;
 use crate::route::{HOPS_MAX, Route};
 use crate::wire::{self, AnswerBody, ErrorBody, kind};
 
-/// What a client can ask for.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Request {
-    /// The value of a register.
-    Read {
-        /// Which.
-        key: String,
-    },
-    /// Set a register.
-    Write {
-        /// Which.
-        key: String,
-        /// To what.
-        value: Value,
-    },
-    /// Set a register if it holds `old` (null: or is absent).
-    Cas {
-        /// Which.
-        key: String,
-        /// What it must hold.
-        old: Value,
-        /// What it holds then.
-        new: Value,
-    },
-    /// Add to a set.
-    Add {
-        /// Which.
-        key: String,
-        /// What.
-        element: Value,
-    },
-    /// The elements of a set.
-    ReadSet {
-        /// Which.
-        key: String,
-    },
-    /// A number that nobody else gets.
-    GenerateId,
-}
-
 /// What was answered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// The value read, written, added or generated.
+    /// The value read, written, added, taken or generated.
     pub value: Value,
     /// Who answered.
     pub node: String,
@@ -66,6 +31,10 @@ pub struct Answer {
     pub term: Option<u64>,
     /// The log position of the last change of the item.
     pub version: Option<u64>,
+    /// How far the replica was that answered.
+    pub seen: u64,
+    /// Of which partition.
+    pub partition: usize,
 }
 
 /// A call that did not succeed.
@@ -80,7 +49,7 @@ pub struct CallError {
     pub message: String,
     /// Who said so, if anybody did.
     pub node: Option<String>,
-    /// For a failed compare-and-set: what was there instead.
+    /// For a refusal by the state: what was there instead.
     pub current: Option<Value>,
 }
 
@@ -89,8 +58,9 @@ pub struct CallError {
 pub struct Client {
     http: reqwest::Client,
     nodes: Vec<NodeAddress>,
-    session: u64,
     route: Route,
+    /// From when on its times count.
+    begun: Instant,
     timeout: Duration,
 }
 
@@ -106,28 +76,45 @@ impl Client {
         Self {
             http: http_client(timeout),
             nodes: nodes.to_vec(),
-            session,
             route: Route::new(names, session, home),
+            begun: Instant::now(),
             timeout,
         }
     }
 
     /// Does it, within the session's time-out, redirects included.
     pub async fn call(&mut self, request: &Request) -> Result<Answer, CallError> {
+        self.call_by(request, Instant::now() + self.timeout).await
+    }
+
+    /// The same by a deadline of the caller's, for what takes more than one request. After it nothing is sent.
+    pub async fn call_by(
+        &mut self,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Answer, CallError> {
+        if deadline <= Instant::now() {
+            let message = "the time was up before it was sent";
+            return Err(CallError::definite(kind::TIMEOUT, message));
+        }
         let start = self.route.start();
         let Some(node) = self.nodes.get(start).cloned() else {
             return Err(CallError::definite(kind::UNREACHABLE, "there are no nodes"));
         };
-        let deadline = Instant::now() + self.timeout;
         let result = self.call_from(&node, request, deadline).await;
-        self.route.ended(start, &result);
+        let now = self.begun.elapsed();
+        self.route.ended(start, request, &result, now);
         result.map_err(|error| error.of(request))
     }
 
-    /// What that replica has applied itself: `Read` and `ReadSet` only. Changes nothing.
+    /// Begins the next call at this node, unless there is a home.
+    pub fn begin_at(&mut self, node: usize) {
+        self.route.begin_at(node);
+    }
+
+    /// What that replica has applied itself: reads only. Changes nothing.
     pub async fn read_local(&self, node: usize, request: &Request) -> Result<Answer, CallError> {
-        let readable = matches!(request, Request::Read { .. } | Request::ReadSet { .. });
-        let Some(node) = self.nodes.get(node).filter(|_| readable) else {
+        let Some(node) = self.nodes.get(node).filter(|_| request.is_read()) else {
             return Err(CallError::definite(
                 kind::BAD_REQUEST,
                 "only reads, of known nodes",
@@ -136,7 +123,7 @@ impl Client {
         let deadline = Instant::now() + self.timeout;
         let sent = match request.url(node.address) {
             Ok(mut url) => {
-                url.set_query(Some("local=true"));
+                url.query_pairs_mut().append_pair("local", "true");
                 self.send(url, request, deadline).await
             }
             Err(error) => Err(error),
@@ -185,14 +172,18 @@ impl Client {
         deadline: Instant,
     ) -> Result<Step, CallError> {
         let (method, body) = request.method_and_body();
+        let told = self.route.told(self.begun.elapsed());
         let mut builder = self
             .http
             .request(method, url)
             .timeout(deadline.saturating_duration_since(Instant::now()))
-            .header(wire::SESSION_HEADER, self.session);
-        let avoid = self.route.avoided();
-        if !avoid.is_empty() {
-            builder = builder.header(wire::AVOID_HEADER, avoid.join(","));
+            .header(wire::SESSION_HEADER, told.number)
+            .header(wire::SEEN_HEADER, seen_header(&told.seen));
+        if let Some(since) = told.since_write {
+            builder = builder.header(wire::SINCE_WRITE_HEADER, since.as_millis().to_string());
+        }
+        if !told.avoid.is_empty() {
+            builder = builder.header(wire::AVOID_HEADER, told.avoid.join(","));
         }
         if let Some(body) = body {
             builder = builder.json(&body);
@@ -203,6 +194,11 @@ impl Client {
             .map_err(|error| CallError::from_send(&error))?;
         read_response(response).await
     }
+}
+
+fn seen_header(seen: &BTreeMap<usize, u64>) -> String {
+    let pairs = seen.iter().map(|(of, position)| format!("{of}:{position}"));
+    pairs.collect::<Vec<_>>().join(",")
 }
 
 enum Step {
@@ -247,12 +243,16 @@ impl From<AnswerBody> for Answer {
             node,
             term,
             version,
+            seen,
+            partition,
         } = body;
         Self {
             value,
             node,
             term,
             version,
+            seen,
+            partition,
         }
     }
 }
@@ -339,49 +339,6 @@ impl CallError {
     pub fn of(mut self, request: &Request) -> Self {
         self.definite |= request.is_read();
         self
-    }
-}
-
-impl Request {
-    /// Whether it changes nothing.
-    pub fn is_read(&self) -> bool {
-        matches!(self, Self::Read { .. } | Self::ReadSet { .. })
-    }
-
-    fn url(&self, address: SocketAddr) -> Result<Url, CallError> {
-        let segments: &[&str] = match self {
-            Self::Read { key } | Self::Write { key, .. } => &["kv", key],
-            Self::Cas { key, .. } => &["kv", key, "cas"],
-            Self::Add { key, .. } | Self::ReadSet { key } => &["set", key],
-            Self::GenerateId => &["ids"],
-        };
-        // A URL would lose these.
-        if segments
-            .iter()
-            .any(|segment| matches!(*segment, "" | "." | ".."))
-        {
-            return Err(CallError::definite(
-                kind::BAD_REQUEST,
-                "no key can be empty, `.` or `..`",
-            ));
-        }
-        let broken = || CallError::definite(kind::BAD_REQUEST, "the address makes no URL");
-        let mut url = Url::parse(&format!("http://{address}/")).map_err(|_| broken())?;
-        url.path_segments_mut()
-            .map_err(|()| broken())?
-            .clear()
-            .extend(segments);
-        Ok(url)
-    }
-
-    fn method_and_body(&self) -> (Method, Option<Value>) {
-        match self {
-            Self::Read { .. } | Self::ReadSet { .. } => (Method::GET, None),
-            Self::Write { value, .. } => (Method::PUT, Some(json!({ "value": value }))),
-            Self::Cas { old, new, .. } => (Method::POST, Some(json!({ "old": old, "new": new }))),
-            Self::Add { element, .. } => (Method::POST, Some(json!({ "element": element }))),
-            Self::GenerateId => (Method::POST, None),
-        }
     }
 }
 

@@ -60,7 +60,7 @@ pub fn glance(bytes: &[u8]) -> Option<Glance> {
     };
     match first[..] {
         ["HTTP/1.1", status, ..] => Some(answer(status, header("location"), body)),
-        ["POST", "/peer", "HTTP/1.1"] => Some(peer(body)),
+        ["POST", path, "HTTP/1.1"] if is_of_peers(path) => Some(peer(body)),
         [
             method @ ("GET" | "PUT" | "POST" | "DELETE"),
             path,
@@ -97,7 +97,9 @@ fn fields(body: &str) -> String {
     let Some(Value::Object(fields)) = mended(body) else {
         return shorten(body);
     };
-    let known = ["value", "element", "old", "new", "term"];
+    let known = [
+        "value", "element", "by", "old", "new", "expect", "write", "from", "to", "amount", "term",
+    ];
     let told = known
         .iter()
         .filter_map(|name| Some((name, fields.get(*name)?)));
@@ -105,6 +107,11 @@ fn fields(body: &str) -> String {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     shorten(&told.join(", "))
+}
+
+/// The path of any partition.
+fn is_of_peers(path: &str) -> bool {
+    path == "/peer" || path.starts_with("/peer/")
 }
 
 fn peer(body: &str) -> Glance {
@@ -192,7 +199,7 @@ fn entries_told(entries: &[Value]) -> String {
             Value::String(word) => return Some(word.clone()),
             _ => return None,
         };
-        let value = ["element", "value", "new"]
+        let value = ["element", "value", "new", "by", "write", "amount"]
             .iter()
             .find_map(|name| of.get(name));
         let value = value.map_or_else(String::new, |value| format!(" {value}"));
@@ -294,6 +301,7 @@ mod tests {
             rejection: None,
         });
         let vote = Message::VoteRequest {
+            handed_over: false,
             term: Term(4),
             pre: false,
             last: (Term(3), LogPosition(5)),

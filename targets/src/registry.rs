@@ -40,6 +40,8 @@ pub enum ValueKind {
         /// The longest.
         max: u64,
     },
+    /// A whole number for some of the nodes: `n1=2,n3=0`, or nothing.
+    PerNode,
     /// A whole number between these two.
     Count {
         /// The least.
@@ -124,6 +126,10 @@ pub enum ReadPromise {
     Linearizable,
     /// The leader's state: a session sees its own writes while no deposed leader answers.
     Leader,
+    /// A session sees its own writes and never goes back in time, whichever replica answers.
+    Session,
+    /// A session sees its own writes, as long as no replica lags for longer than the target assumes.
+    OwnWrites,
     /// A session never goes back in time, as long as its replica lives.
     Sticky,
     /// Some state, the newest in the end.
@@ -139,6 +145,9 @@ pub enum ReadPromise {
 pub struct Guarantees {
     /// On reads.
     pub reads: ReadPromise,
+    /// Who reads one thing and then another, in one session, never sees an effect without its cause: each read shows all writes up to
+    /// some point, and no later one of the session goes back behind it.
+    pub consistent_prefix: bool,
     /// No acknowledged write is ever lost.
     pub keeps_acknowledged_writes: bool,
     /// Two nodes never acknowledge as leaders what cannot both stand.
@@ -153,7 +162,7 @@ pub struct Guarantees {
 pub type LoseUnsynced = fn(data: &Path, keep: f64) -> Result<String, crate::storage::StorageError>;
 
 /// A system under test.
-pub trait Target: Sync {
+pub trait Target: Sync + std::fmt::Debug {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
     /// One line about it.
@@ -183,6 +192,16 @@ pub trait Target: Sync {
             Some((status.term, index))
         });
         leading.max().map(|(_, index)| index)
+    }
+    /// How to ask for a node to become a member (`true`), or to be none any more, in words of HTTP: path and JSON body of
+    /// each `POST` that it takes, answered once it is so. Empty: the target cannot.
+    fn change_members(
+        &self,
+        _options: &Options,
+        _node: &str,
+        _join: bool,
+    ) -> Vec<(String, String)> {
+        Vec::new()
     }
     /// What a loss of power leaves of a node's data, but for this share of what was not synced: carried out while the node is down, and told in words.
     /// None: the target cannot tell.
@@ -260,6 +279,10 @@ impl OptionSpec {
                     String::new(),
                 )
             }
+            ValueKind::PerNode => {
+                let choices = "it is a whole number a node, such as n1=2,n3=0".to_owned();
+                (per_node(value).is_some(), choices, String::new())
+            }
             ValueKind::Count { min, max } => {
                 let choices = format!("it is a whole number from {min} to {max}");
                 (in_range(value, min, max), choices, String::new())
@@ -280,6 +303,17 @@ impl OptionSpec {
         };
         Ok(plain.to_owned())
     }
+}
+
+/// What such an option says: `n1=2,n3=0`.
+pub(crate) fn per_node(text: &str) -> Option<BTreeMap<String, u64>> {
+    let pairs = text.split(',').filter(|pair| !pair.is_empty());
+    let read = |pair: &str| {
+        let (node, number) = pair.split_once('=')?;
+        let node = Some(node.trim()).filter(|node| !node.is_empty())?;
+        Some((node.to_owned(), number.trim().parse().ok()?))
+    };
+    pairs.map(read).collect()
 }
 
 fn in_range(text: &str, min: u64, max: u64) -> bool {

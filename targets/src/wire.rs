@@ -4,6 +4,8 @@
 //! [`ErrorBody`]; whether it is *definite* (the request surely had no effect) follows from its status and
 //! its kind, see [`is_definite`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -13,6 +15,12 @@ use crate::replicas::NodeName;
 pub const SESSION_HEADER: &str = "x-schism-session";
 /// Request header that names replicas which the session has found dead (`read=sticky` moves on).
 pub const AVOID_HEADER: &str = "x-schism-avoid";
+/// Request header with what the session has been shown of each partition, `0:17,1:5`: the greatest [`AnswerBody::seen`] (`read=caught-up`).
+pub const SEEN_HEADER: &str = "x-schism-seen";
+/// Request header with the milliseconds since the session's last write was acknowledged (`read=window`).
+pub const SINCE_WRITE_HEADER: &str = "x-schism-since-write";
+/// Where the members are read and changed: `GET`, and `POST` of a [`MembersBody`] to the leader.
+pub const MEMBERS_PATH: &str = "/members";
 /// Where a node says what its wall clock shows: `{"wall_ms": 1764100000123.4}`, since 1970.
 pub const CLOCK_PATH: &str = "/clock";
 
@@ -37,6 +45,58 @@ pub struct CasBody {
     pub new: Value,
 }
 
+/// `POST /counter/{key}`; the answer's value is the new sum.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IncrementBody {
+    /// How much to add; may be negative.
+    pub by: i64,
+}
+
+/// `POST /queue/{key}`. `GET /queue/{key}` answers with the first element and leaves it there (null: there is none), and
+/// `POST /queue/{key}/drain` takes all elements, maybe none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnqueueBody {
+    /// The element to put at the end; the same one may be in a queue more than once.
+    #[serde(deserialize_with = "present")]
+    pub element: Value,
+}
+
+/// `POST /queue/{key}/dequeue`: takes the first element, or is refused with [`kind::EMPTY`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DequeueBody {
+    /// What the first element must be; left out (or no body at all): whatever it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Value>,
+}
+
+/// `POST /txn`: several registers in one step. What they hold is read by `GET /kv?key=a&key=b`, whose
+/// answer's value is an object, from one state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransactBody {
+    /// What registers must hold, by key; `null` also matches an absent one. Left out: whatever is there.
+    #[serde(default)]
+    pub expect: BTreeMap<String, Value>,
+    /// What registers hold afterwards, by key.
+    pub write: BTreeMap<String, Value>,
+}
+
+/// `POST /transfer`: between two registers that hold whole numbers. Refused with
+/// [`kind::INSUFFICIENT_FUNDS`] where the first holds less; the answer's value is an object of both balances.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransferBody {
+    /// Whose balance falls.
+    pub from: String,
+    /// Whose balance rises.
+    pub to: String,
+    /// By how much; at least 1.
+    pub amount: u64,
+}
+
 /// `POST /set/{key}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +104,16 @@ pub struct AddBody {
     /// The element to add; adding one that is there already changes nothing.
     #[serde(deserialize_with = "present")]
     pub element: Value,
+}
+
+/// `POST /members`: one of the two. Answered once the change is committed, with the members as they are then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MembersBody {
+    /// This node becomes a member, once it has caught up.
+    Join(String),
+    /// This node is a member no more.
+    Leave(String),
 }
 
 /// A field that may be `null` but must not be left out: serde's default would take a forgotten `value`
@@ -55,14 +125,18 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Value, D
 /// The body of every 200 to a client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AnswerBody {
-    /// What was read, written, added or generated; `null` where there is none.
+    /// What was read, written, added, taken or generated; `null` where there is none.
     pub value: Value,
     /// Who answered.
     pub node: String,
-    /// The term in which it did.
+    /// The term in which it did; none where several partitions each have terms of their own.
     pub term: Option<u64>,
     /// The log position of the last change of what was read or written.
     pub version: Option<u64>,
+    /// How far the replica was: the session has seen this much of the partition now.
+    pub seen: u64,
+    /// Which partition that was.
+    pub partition: usize,
 }
 
 /// The body of every refusal and failure.
@@ -72,7 +146,7 @@ pub struct ErrorBody {
     pub error: String,
     /// The reason, for people.
     pub message: String,
-    /// For `precondition`: what was there instead.
+    /// For 409: what was there instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
     /// Who refused.
@@ -97,12 +171,18 @@ pub mod kind {
     pub const NO_LEADER: &str = "no-leader";
     /// 503: the replica has not caught up since it started; nothing was done.
     pub const JOINING: &str = "joining";
+    /// 503: the replica did not get in time what the session has seen; nothing was done.
+    pub const BEHIND: &str = "behind";
     /// 503: too many requests wait already; nothing was appended.
     pub const OVERLOADED: &str = "overloaded";
     /// 503: the entry is in the log, and whether it will be committed nobody knows.
     pub const UNKNOWN: &str = "unknown";
-    /// 409: a compare-and-set saw another value, or the key holds another type.
+    /// 409: a compare-and-set or a transaction saw another value, the key holds another type, or the members cannot be changed so now.
     pub const PRECONDITION: &str = "precondition";
+    /// 409: a dequeue found nothing.
+    pub const EMPTY: &str = "empty";
+    /// 409: an account holds less than is to be transferred.
+    pub const INSUFFICIENT_FUNDS: &str = "insufficient-funds";
     /// 400: the request makes no sense.
     pub const BAD_REQUEST: &str = "bad-request";
     /// 404: no such path.
@@ -134,9 +214,20 @@ pub mod kind {
 pub fn is_definite(status: u16, error: &str) -> bool {
     match status {
         300..=499 => true,
-        503 => matches!(error, kind::NO_LEADER | kind::JOINING | kind::OVERLOADED),
+        503 => matches!(
+            error,
+            kind::NO_LEADER | kind::JOINING | kind::OVERLOADED | kind::BEHIND
+        ),
         _ => false,
     }
+}
+
+/// Whether an error of this kind is an orderly refusal of what was asked, because of what is stored: the service was there.
+pub fn is_refused_by_state(error: &str) -> bool {
+    matches!(
+        error,
+        kind::PRECONDITION | kind::EMPTY | kind::INSUFFICIENT_FUNDS
+    )
 }
 
 /// What a node is doing in its cluster.
@@ -199,8 +290,13 @@ pub struct Status {
     pub snapshot: u64,
     /// Whether it has a vote.
     pub voter: bool,
+    /// Who the cluster is, as its log has it, committed or not.
+    pub members: Vec<String>,
     /// Writes in its log that wait for the commit rule.
     pub pending: u64,
     /// Counts since the process started.
     pub counters: Counters,
+    /// The same of the other partitions; what stands above is the first one's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<Status>,
 }

@@ -9,6 +9,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schism_targets::client::{Client, Request};
@@ -76,6 +77,73 @@ async fn a_cluster_writes_loses_a_node_and_gets_it_back() {
         cluster.read_everywhere(&read("a/b ü")).await,
         vec![json!(1); 3]
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counters_queues_and_transactions_are_kept_by_all() {
+    let mut cluster = Cluster::start(3, &[("snapshot-every", "5")]).await;
+    cluster.recovered().await;
+    let mut client = cluster.client(1);
+    let accounts = ["a&b=c", "d,e"].map(str::to_owned);
+    let open = Request::Transact {
+        expect: BTreeMap::new(),
+        write: accounts.clone().map(|key| (key, json!(10))).into(),
+    };
+    client.call(&open).await.unwrap();
+    let [from, to] = accounts.clone();
+    let transfer = |amount| Request::Transfer {
+        from: from.clone(),
+        to: to.clone(),
+        amount,
+    };
+    client.call(&transfer(4)).await.unwrap();
+    let poor = client.call(&transfer(7)).await.unwrap_err();
+    assert!(
+        poor.definite && poor.kind == kind::INSUFFICIENT_FUNDS && poor.current == Some(json!(6)),
+        "{poor:?}"
+    );
+    let key = || "k".to_owned();
+    for element in 1..=4 {
+        let element = json!(element);
+        let enqueue = Request::Enqueue {
+            key: key(),
+            element,
+        };
+        client.call(&enqueue).await.unwrap();
+    }
+    let head = Request::ReadHead { key: key() };
+    assert_eq!(client.call(&head).await.unwrap().value, json!(1));
+    let dequeue = |expect| Request::Dequeue { key: key(), expect };
+    let first = client.call(&dequeue(None)).await;
+    assert_eq!(first.unwrap().value, json!(1));
+    let late = client.call(&dequeue(Some(json!(1)))).await.unwrap_err();
+    assert_eq!(
+        (late.kind.as_str(), late.current),
+        (kind::PRECONDITION, Some(json!(2)))
+    );
+    for by in [5, -2] {
+        let key = "sum".to_owned();
+        client.call(&Request::Increment { key, by }).await.unwrap();
+    }
+    cluster.recovered().await;
+    for node in 0..3 {
+        cluster.kill(node).await;
+        cluster.restart(node).await;
+    }
+    cluster.recovered().await;
+    let sum = Request::ReadCounter {
+        key: "sum".to_owned(),
+    };
+    assert_eq!(cluster.read_everywhere(&sum).await, vec![json!(3); 3]);
+    let both = Request::ReadMany {
+        keys: accounts.to_vec(),
+    };
+    let balances = json!({"a&b=c": 6, "d,e": 14});
+    assert_eq!(cluster.read_everywhere(&both).await, vec![balances; 3]);
+    let rest = client.call(&Request::Drain { key: key() }).await;
+    assert_eq!(rest.unwrap().value, json!([2, 3, 4]));
+    let empty = client.call(&dequeue(None)).await;
+    assert_eq!(empty.unwrap_err().kind, kind::EMPTY);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -189,6 +257,77 @@ async fn without_a_quorum_nothing_is_acknowledged_and_refusals_are_definite() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_have_logs_of_their_own() {
+    let mut cluster = Cluster::start(3, &[("partitions", "3")]).await;
+    cluster.recovered().await;
+    let mut client = cluster.client(1);
+    let keys: Vec<String> = (0..30).map(|key| format!("k{key}")).collect();
+    for key in &keys {
+        let request = write(key, json!(key));
+        cluster
+            .write_until_acknowledged(&mut client, &request)
+            .await;
+    }
+    let leader = cluster.recovered().await;
+    let logs = |status: &schism_targets::wire::Status| -> Vec<u64> {
+        let others = status.partitions.iter().map(|other| other.position);
+        std::iter::once(status.position).chain(others).collect()
+    };
+    let positions = logs(&cluster.status(leader).await.unwrap());
+    // Each holds its part, and one entry of each term beside.
+    assert_eq!(positions.len(), 3);
+    assert!(
+        positions.iter().all(|position| (4..30).contains(position)),
+        "{positions:?}"
+    );
+    assert!(positions.iter().sum::<u64>() >= 33, "{positions:?}");
+    let victim = (leader + 1) % 3;
+    cluster.kill(victim).await;
+    cluster.restart(victim).await;
+    cluster.recovered().await;
+    for key in &keys {
+        assert_eq!(
+            cluster.read_everywhere(&read(key)).await,
+            vec![json!(key); 3]
+        );
+    }
+}
+
+/// Bounded: what does not fit is refused at once, with the word when to come back; what was taken is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_much_is_refused_in_order() {
+    let cluster = Cluster::start(1, &[("service-time", "50"), ("queue", "3")]).await;
+    cluster.recovered().await;
+    let url = format!("http://{}/kv/x", cluster.nodes[0].address);
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let asked: Vec<_> = (0..20)
+        .map(|value| {
+            let request = http.put(&url).json(&json!({ "value": value }));
+            tokio::spawn(async move { request.send().await.unwrap() })
+        })
+        .collect();
+    let (mut taken, mut refused) = (0, 0);
+    for answer in asked {
+        let answer = answer.await.unwrap();
+        match answer.status().as_u16() {
+            200 => taken += 1,
+            503 => {
+                assert_eq!(answer.headers()["retry-after"], "1");
+                let body: schism_targets::wire::ErrorBody = answer.json().await.unwrap();
+                assert_eq!(body.error, kind::OVERLOADED);
+                refused += 1;
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert!(
+        taken >= 3 && refused >= 1,
+        "{taken} taken, {refused} refused"
+    );
+    assert_eq!(taken + refused, 20);
+}
+
 fn nested(depth: usize) -> Value {
     (0..depth).fold(json!(1), |inner, _| json!([inner]))
 }
@@ -290,6 +429,81 @@ async fn a_second_node_in_the_same_folder_ends() {
     client.call(&write("x", json!(1))).await.unwrap();
 }
 
+/// Method, path, body; the status of the answer, and its kind.
+type Case<'c> = (&'c str, &'c str, &'c str, u16, &'c str);
+
+async fn are_refused(cluster: &Cluster, cases: &[Case<'_>]) {
+    let base = format!("http://{}", cluster.nodes[0].address);
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (method, path, body, status, kind) in cases {
+        let method = method.parse().unwrap();
+        let request = http
+            .request(method, format!("{base}{path}"))
+            .body((*body).to_owned());
+        let answer = request.send().await.unwrap();
+        let got = answer.status().as_u16();
+        let json: Value = answer.json().await.unwrap();
+        assert_eq!(
+            (got, json["error"].as_str()),
+            (*status, Some(*kind)),
+            "{path}: {json}"
+        );
+        assert!(!json["message"].as_str().unwrap().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_transactions_and_takings_get_a_reason() {
+    let cluster = Cluster::start(1, &[]).await;
+    cluster.recovered().await;
+    let deep = json!({ "write": { "x": nested(33) } }).to_string();
+    let (bad, met) = (kind::BAD_REQUEST, kind::PRECONDITION);
+    let expecting = r#"{"expect":{"x":1},"write":{"y":1}}"#;
+    let cases: [Case<'_>; 16] = [
+        ("POST", "/queue/q/dequeue", r#"{"head":1}"#, 400, bad),
+        ("POST", "/txn", &deep, 400, bad),
+        ("POST", "/txn", "{}", 400, bad),
+        ("POST", "/txn", r#"{"write":{}}"#, 400, bad),
+        ("POST", "/txn", r#"{"write":{"":1}}"#, 400, bad),
+        ("POST", "/txn", expecting, 409, met),
+        (
+            "POST",
+            "/transfer",
+            r#"{"from":"a","to":"a","amount":1}"#,
+            400,
+            bad,
+        ),
+        (
+            "POST",
+            "/transfer",
+            r#"{"from":"a","to":"b","amount":0}"#,
+            400,
+            bad,
+        ),
+        (
+            "POST",
+            "/transfer",
+            r#"{"from":"a","to":"b","amount":-1}"#,
+            400,
+            bad,
+        ),
+        (
+            "POST",
+            "/transfer",
+            r#"{"from":"a","to":"b","amount":1}"#,
+            409,
+            met,
+        ),
+        ("GET", "/kv", "", 400, bad),
+        ("GET", "/kv?key=", "", 400, bad),
+        ("GET", "/kv?key=a&lokal=true", "", 400, bad),
+        ("POST", "/counter/c", r#"{"by":1.5}"#, 400, bad),
+        ("POST", "/queue/q", "{}", 400, bad),
+        ("POST", "/queue/q/dequeue", "", 409, kind::EMPTY),
+    ];
+    are_refused(&cluster, &cases).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_requests_get_a_reason() {
     let cluster = Cluster::start(1, &[]).await;
@@ -304,7 +518,7 @@ async fn bad_requests_get_a_reason() {
     let deep_new = json!({ "old": 1, "new": { "a": nested(32) } }).to_string();
     let deep_element = json!({ "element": deep }).to_string();
     let deepest = format!("{{\"value\":{}", "[".repeat(100_000));
-    let cases: [(&str, &str, &str, u16, &str); 18] = [
+    let cases: [Case<'_>; 23] = [
         ("PUT", "/kv/x", &deep_write, 400, kind::BAD_REQUEST),
         ("PUT", "/kv/x", &deepest, 400, kind::BAD_REQUEST),
         ("POST", "/kv/x/cas", &deep_old, 400, kind::BAD_REQUEST),
@@ -319,7 +533,30 @@ async fn bad_requests_get_a_reason() {
             400,
             kind::BAD_REQUEST,
         ),
-        ("PUT", "/kv/x?w=2", "{\"value\":1}", 400, kind::BAD_REQUEST),
+        (
+            "PUT",
+            "/kv/x?w=two",
+            "{\"value\":1}",
+            400,
+            kind::BAD_REQUEST,
+        ),
+        ("PUT", "/kv/x?v=2", "{\"value\":1}", 400, kind::BAD_REQUEST),
+        ("GET", "/kv/x?w=1", "", 400, kind::BAD_REQUEST),
+        ("PUT", "/kv/x?w=2", "{\"value\":1}", 409, kind::PRECONDITION),
+        (
+            "POST",
+            "/members",
+            "{\"join\":\"n9\"}",
+            409,
+            kind::PRECONDITION,
+        ),
+        (
+            "POST",
+            "/members",
+            "{\"kick\":\"n1\"}",
+            400,
+            kind::BAD_REQUEST,
+        ),
         ("PUT", &long, "{\"value\":1}", 400, kind::BAD_REQUEST),
         ("PUT", "/kv/%ff", "{\"value\":1}", 400, kind::BAD_REQUEST),
         ("GET", "/kv/x?local=maybe", "", 400, kind::BAD_REQUEST),
@@ -336,21 +573,7 @@ async fn bad_requests_get_a_reason() {
         ),
         ("POST", "/set/x", "{}", 400, kind::BAD_REQUEST),
     ];
-    for (method, path, body, status, kind) in cases {
-        let method = method.parse().unwrap();
-        let request = http
-            .request(method, format!("{base}{path}"))
-            .body(body.to_owned());
-        let answer = request.send().await.unwrap();
-        let got = answer.status().as_u16();
-        let json: Value = answer.json().await.unwrap();
-        assert_eq!(
-            (got, json["error"].as_str()),
-            (status, Some(kind)),
-            "{path}: {json}"
-        );
-        assert!(!json["message"].as_str().unwrap().is_empty());
-    }
+    are_refused(&cluster, &cases).await;
     let request = http.put(format!("{base}/kv/x")).body("{\"value\":null}");
     assert_eq!(request.send().await.unwrap().status(), 200);
     let session = http

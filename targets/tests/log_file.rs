@@ -91,7 +91,7 @@ fn cut_at_every_byte_the_whole_records_before_survive() {
 }
 
 #[test]
-fn every_flipped_byte_is_found_and_never_read() {
+fn every_flipped_bit_is_found_and_never_read() {
     let home = tempfile::tempdir().unwrap();
     let first = home.path().join("a");
     let (mut log, _) = LogFile::open(&first).unwrap();
@@ -102,9 +102,10 @@ fn every_flipped_byte_is_found_and_never_read() {
         fs::read(path).unwrap(),
     );
     let dir = home.path().join("b");
-    for at in 0..whole.len() {
+    for bit in 0..whole.len() * 8 {
+        let at = bit / 8;
         let mut flipped = whole.clone();
-        flipped[at] ^= 0x10;
+        flipped[at] ^= 1 << (bit % 8);
         copy_to(&dir, name, &flipped);
         let (log, found) = LogFile::open(&dir).unwrap();
         assert!(found.cut.is_some(), "flip at {at}");

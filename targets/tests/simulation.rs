@@ -7,38 +7,39 @@
 
 mod watched;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngExt;
-use schism_targets::client::Request;
-use schism_targets::replicas::single_leader::{Ack, Config, Failover, ReadMode};
+use schism_targets::replicas::single_leader::{
+    Ack, Command, Config, Failover, Operation, Query, ReadMode,
+};
 use schism_targets::replicas::{Millis, RequestId};
 use schism_targets::simulator::Kept;
 use schism_targets::storage::Fsync;
 use schism_targets::wire::{Said, kind};
 use serde_json::{Value, json};
-use watched::{Around, Ledger, Sim};
+use watched::{Around, Sim};
 
-fn write(value: u64) -> Request {
-    let key = "x".to_owned();
-    let value = json!(value);
-    Request::Write { key, value }
+fn write(value: u64) -> Operation {
+    Operation::Change(Command::Write {
+        key: "x".into(),
+        value: json!(value),
+    })
 }
 
-fn add(element: u64) -> Request {
-    let key = "s".to_owned();
-    let element = json!(element);
-    Request::Add { key, element }
+fn add(element: u64) -> Operation {
+    Operation::Change(Command::Add {
+        key: "s".into(),
+        element: json!(element),
+    })
 }
 
-fn register() -> Request {
-    let key = "x".to_owned();
-    Request::Read { key }
+fn register() -> Query {
+    Query::Register("x".into())
 }
 
-fn set() -> Request {
-    let key = "s".to_owned();
-    Request::ReadSet { key }
+fn set() -> Query {
+    Query::Set("s".into())
 }
 
 fn with(ack: Ack, failover: Failover, read: ReadMode) -> impl Fn(&mut Config) {
@@ -46,6 +47,22 @@ fn with(ack: Ack, failover: Failover, read: ReadMode) -> impl Fn(&mut Config) {
         config.ack = ack;
         config.failover = failover;
         config.read = read;
+    }
+}
+
+/// What a random workload did, by element of the set `s` and position of register `x`.
+#[derive(Default)]
+struct Ledger {
+    adds: BTreeMap<RequestId, u64>,
+    reads: BTreeMap<RequestId, Option<u64>>,
+    writes: BTreeSet<RequestId>,
+}
+
+impl Ledger {
+    /// The newest acknowledged position of register `x`.
+    fn newest(&self, sim: &Sim) -> Option<u64> {
+        let versions = self.writes.iter().filter_map(|id| sim.version(*id));
+        versions.max()
     }
 }
 
@@ -68,7 +85,7 @@ fn storm(sim: &mut Sim, millis: u64, wipes: bool) -> Ledger {
             }
             7..=9 => {
                 let newest = ledger.newest(sim);
-                let id = sim.submit(node, register());
+                let id = sim.submit(node, Operation::Read(register()));
                 ledger.reads.insert(id, newest);
             }
             _ if sim.rng.random_range(0..12) == 0 => fault(sim, node, &mut wipe),
@@ -91,10 +108,7 @@ fn fault(sim: &mut Sim, node: usize, wipe: &mut bool) {
         (0, _) => sim.isolate(node),
         (1, _) => {
             let other = (node + 1) % sim.size();
-            let rest: Vec<_> = (0..sim.size())
-                .filter(|n| *n != node && *n != other)
-                .collect();
-            sim.partition(&[&rest, &[node, other]]);
+            sim.partition(&[node, other]);
         }
         (2, _) => sim.heal(),
         (3 | 4, Some(dead)) => sim.restart(dead),
@@ -223,13 +237,13 @@ fn async_and_naive_lose_acknowledged_writes_and_hand_out_ids_twice() {
     let old = sim.wait_for_leader();
     sim.isolate(old);
     let lost = sim.submit(old, add(1));
-    let id = sim.submit(old, Request::GenerateId);
+    let id = sim.submit(old, Operation::Change(Command::GenerateId));
     sim.run_until("a second leader", |sim| {
         sim.leader().is_some_and(|index| index != old)
     });
     assert!(sim.done(lost), "the isolated leader goes on acknowledging");
     let new = sim.leader().unwrap();
-    let again = sim.submit(new, Request::GenerateId);
+    let again = sim.submit(new, Operation::Change(Command::GenerateId));
     sim.run_until("an id", |sim| sim.done(again));
     assert_eq!(sim.value(id), sim.value(again));
     let late = sim.submit(old, add(2));
@@ -324,14 +338,14 @@ fn an_isolated_leader_reads_stale_unless_a_quorum_confirms() {
         sim.run_until("the first write", |sim| sim.done(first));
         sim.isolate(old);
         let waiting = sim.submit(old, write(9));
-        let early = sim.submit(old, register());
+        let early = sim.submit(old, Operation::Read(register()));
         sim.run_until("a new leader", |sim| {
             sim.leader().is_some_and(|index| index != old)
         });
         let new = sim.leader().unwrap();
         let second = sim.submit(new, write(2));
         sim.run_until("the second write", |sim| sim.done(second));
-        let late = sim.submit(old, register());
+        let late = sim.submit(old, Operation::Read(register()));
         sim.run_for(1000);
         assert_eq!(sim.value(late), stale.then(|| json!(1)), "{read:?}");
         assert_eq!(sim.value(early).is_some(), stale);

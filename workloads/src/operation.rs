@@ -1,7 +1,8 @@
 //! What a client is about to do, and what came of it.
 
 use schism_history::{Event, EventKind, Key, NodeId, OpError, Process, Time};
-use schism_targets::client::{Answer, CallError};
+use schism_targets::client::{Answer, CallError, Request};
+use schism_targets::wire;
 use serde_json::Value;
 
 /// An operation that a client is about to do.
@@ -41,6 +42,15 @@ impl Invocation {
     }
 }
 
+/// What an operation needs next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// This is to be asked.
+    Ask(Request),
+    /// Nothing more: this came of it.
+    Done(Completion),
+}
+
 /// What came of an operation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
@@ -73,7 +83,7 @@ impl Completion {
 
     /// Whether it failed because nobody was there to do it, and not for a reason of its own.
     pub fn is_unavailable(&self) -> bool {
-        let own = |error: &OpError| error.kind == schism_targets::wire::kind::PRECONDITION;
+        let own = |error: &OpError| wire::is_refused_by_state(&error.kind);
         self.kind == EventKind::Fail && !self.error.as_ref().is_some_and(own)
     }
 
@@ -90,14 +100,14 @@ impl Completion {
         }
     }
 
-    /// The usual reading of an answer: reads and generated ids return the answer's value, everything else its own argument. What was definitely
+    /// The usual reading of an answer: what is read, generated or taken is the answer's value, everything else returns its own argument. What was definitely
     /// refused is `fail`; what nobody knows is `info`.
     pub fn of(invocation: &Invocation, answer: Result<Answer, CallError>) -> Self {
         match answer {
             Ok(answer) => Self {
                 kind: EventKind::Ok,
                 value: match invocation.f {
-                    "read" | "generate" => answer.value,
+                    "read" | "generate" | "dequeue" | "drain" => answer.value,
                     _ => invocation.value.clone(),
                 },
                 node: Some(NodeId(answer.node.into())),

@@ -2,7 +2,8 @@
 //!
 //! What is declared stands in the history as the driver's event `declared`: `{"availability": {"share": 0.5, "outage_ms": 2000, "leader_changes": 3}}`, each
 //! figure optional. Counted are the clients' operations from the beginning of the load to the heal; the share is that of the attempts invoked while a
-//! fault was in force (of all, where there was none). An orderly refusal of what was asked (`precondition`) is a success: the service was there. An outage lasts from the first
+//! fault was in force (of all, where there was none). An orderly refusal of what was asked (`precondition`, `empty`,
+//! `insufficient-funds`) is a success: the service was there. An outage lasts from the first
 //! attempt after a success to the next success; where nobody tries nothing is out. Leaders change as often as there are terms in which operations were acknowledged, less one. Linear.
 
 use crate::findings::{Advice, Findings, anomaly};
@@ -76,8 +77,12 @@ struct Load<'p, 'h> {
     attempts: Vec<&'p Op<'h>>,
 }
 
+/// The kinds of an orderly refusal: the state forbids what was asked.
+const ORDERLY: [&str; 3] = ["precondition", "empty", "insufficient-funds"];
+
 fn succeeded(op: &Op<'_>) -> bool {
-    op.is_ok() || op.completion.and_then(|c| c.error_kind()) == Some("precondition")
+    let refused = op.completion.and_then(|c| c.error_kind());
+    op.is_ok() || refused.is_some_and(|kind| ORDERLY.contains(&kind))
 }
 
 impl<'p, 'h> Load<'p, 'h> {

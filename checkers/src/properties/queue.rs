@@ -3,7 +3,9 @@
 //! Jepsen's `queue` and `total-queue`, in any order of elements. Twice: an element came out more often than it may have been put
 //! in by then. Unexpected: it came out, and nobody had begun to put it in. Lost: acknowledged before a drain began that was
 //! answered, and it never came out. A dequeue of unknown outcome may have taken an element with it (Jepsen's checker does not know that), a drain
-//! all of them: what those can explain is `unknown`, and so is what was never drained. Counted apart: recovered (unknown enqueue, and it
+//! all of them: what those can explain is `unknown`, and so is what was never drained. Where such a dequeue says which element it was about to take
+//! (the value of its completion, and none in its invocation), it has taken that one or none, and explains no other's absence: as with an enqueue of
+//! unknown outcome, either is right. Counted apart: recovered (unknown enqueue, and it
 //! came out). A dequeue that returned null found nothing. Values may repeat; O(n log n).
 
 use crate::findings::{Advice, Findings, anomaly};
@@ -70,10 +72,11 @@ struct Counts {
     duplicated: usize,
     unexpected: usize,
     recovered: usize,
+    maybe_taken: usize,
 }
 
 impl Counts {
-    fn named(self) -> [(&'static str, usize); 7] {
+    fn named(self) -> [(&'static str, usize); 8] {
         [
             ("attempted", self.attempted),
             ("acknowledged", self.acknowledged),
@@ -82,6 +85,7 @@ impl Counts {
             ("duplicated", self.duplicated),
             ("unexpected", self.unexpected),
             ("recovered", self.recovered),
+            ("maybe_taken", self.maybe_taken),
         ]
     }
 }
@@ -92,6 +96,8 @@ struct Element<'p> {
     puts: Vec<&'p Op<'p>>,
     refused: Option<&'p Op<'p>>,
     outs: Vec<&'p Op<'p>>,
+    /// Dequeues of unknown outcome that took this element or none.
+    maybe_outs: usize,
 }
 
 impl<'p> Element<'p> {
@@ -125,6 +131,13 @@ impl<'p> Element<'p> {
         }
         missing
     }
+}
+
+/// What a dequeue of unknown outcome says that it has taken, if anything.
+fn about_to_take<'p>(op: &Op<'p>) -> Option<&'p Value> {
+    let value = op.completion.map(|completion| &completion.value)?;
+    let names_it = op.f() == "dequeue" && op.argument().is_null() && !value.is_null();
+    names_it.then_some(value)
 }
 
 struct Key<'p> {
@@ -161,7 +174,10 @@ impl<'p> Key<'p> {
             match (op.f(), op.outcome()) {
                 ("enqueue", Outcome::Fail) => key.element(op.argument()).refused = Some(op),
                 ("enqueue", _) => key.element(op.argument()).puts.push(op),
-                (_, Outcome::Info) => key.takers.push(op),
+                (_, Outcome::Info) => match about_to_take(op) {
+                    Some(value) => key.element(value).maybe_outs += 1,
+                    None => key.takers.push(op),
+                },
                 (_, Outcome::Fail) => {}
                 (_, Outcome::Ok) => key.came_out(op, findings),
             }
@@ -248,7 +264,10 @@ impl<'p> Key<'p> {
     fn check_lost(&self, findings: &mut Findings, counts: &mut Counts, budget: &Budget<'_>) {
         let late = || format!("in the search for what {} lost", words::key(self.keyed.key));
         let Some(drain) = self.drain else {
-            let missing = |e: &Element<'_>| e.missing(&e.acknowledged().collect::<Vec<_>>());
+            let missing = |e: &Element<'_>| {
+                let all = e.missing(&e.acknowledged().collect::<Vec<_>>());
+                all.saturating_sub(e.maybe_outs)
+            };
             let open = budget.lasting(&self.elements).map(missing).sum();
             if findings.out_of_time(budget, late) {
                 return;
@@ -258,8 +277,11 @@ impl<'p> Key<'p> {
         };
         let (mut lost, mut open) = (Vec::new(), 0);
         for (number, element) in budget.lasting(self.elements.iter().enumerate()) {
-            let missing = element.missing(&element.drained(drain));
-            open += element.missing(&element.acknowledged().collect::<Vec<_>>()) - missing;
+            let all = element.missing(&element.acknowledged().collect::<Vec<_>>());
+            let (missing, maybe) = (element.missing(&element.drained(drain)), element.maybe_outs);
+            counts.maybe_taken += all.min(maybe);
+            let (all, missing) = (all.saturating_sub(maybe), missing.saturating_sub(maybe));
+            open += all - missing;
             lost.extend((missing > 0).then_some((number, missing)));
         }
         if findings.out_of_time(budget, late) {

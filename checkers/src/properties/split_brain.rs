@@ -53,6 +53,11 @@ impl Property for SplitBrain {
     }
 }
 
+/// What only a leader acknowledges. Not `txn`, which may have been but a read.
+const CHANGES: [&str; 10] = [
+    "write", "cas", "add", "generate", "enqueue", "dequeue", "drain", "transfer", "ask", "answer",
+];
+
 #[derive(Clone, Copy)]
 struct Ack<'p> {
     op: &'p Op<'p>,
@@ -62,7 +67,7 @@ struct Ack<'p> {
 
 /// Acknowledged changes that say who acknowledged them, and in which term.
 fn acknowledgements<'p>(history: &'p Prepared<'_>) -> impl Iterator<Item = Ack<'p>> {
-    let changes = |f: &str| matches!(f, "write" | "cas" | "add" | "generate");
+    let changes = |f: &str| CHANGES.contains(&f);
     let writes = history
         .ops
         .iter()

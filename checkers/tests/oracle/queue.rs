@@ -69,6 +69,18 @@ struct Out<'h> {
     op: Op<'h>,
 }
 
+impl Out<'_> {
+    /// A dequeue of unknown outcome that says what it was about to take: it took that or nothing.
+    fn may_be_none(&self) -> bool {
+        self.op.outcome() == Outcome::Info
+    }
+}
+
+/// What a completion says, whatever the outcome.
+fn said<'h>(op: &Op<'h>) -> Option<&'h Value> {
+    op.completion.map(|c| &c.value).filter(|v| !v.is_null())
+}
+
 /// Every way to say which enqueue each thing that came out was.
 fn of_queue(ops: &[Op<'_>]) -> Decision {
     let puts: Vec<Op<'_>> = ops
@@ -79,6 +91,7 @@ fn of_queue(ops: &[Op<'_>]) -> Decision {
     let mut outs: Vec<Out<'_>> = Vec::new();
     for op in ops.iter().filter(|op| op.f() != "enqueue") {
         let values: Vec<Option<&Value>> = match (op.f(), op.result()) {
+            ("dequeue", None) if op.outcome() == Outcome::Info => vec![said(op)],
             (_, None) if op.outcome() == Outcome::Info => vec![None],
             ("dequeue", value) => value
                 .filter(|v| !v.is_null())
@@ -116,7 +129,9 @@ fn best(
     let Some(value) = out.value else {
         return best(puts, outs, gone, next + 1, judge);
     };
-    let mut found: Option<Decision> = None;
+    let skipped = out.may_be_none();
+    let skipped = skipped.then(|| best(puts, outs, gone, next + 1, judge));
+    let mut found: Option<Decision> = skipped.flatten();
     for put in 0..puts.len() {
         let fits = puts[put].argument() == value && puts[put].start() <= out.op.end();
         if gone[put] || !fits {

@@ -5,7 +5,7 @@
 //! seed = 1                      # the first seed; each further one is one more
 //! seeds = 1                     # a cell
 //!
-//! [defaults]                    # of every cell's spec
+//! [defaults]                    # of every cell's spec (end-after: of those with written faults)
 //! workload = "set"
 //!
 //! [[cell]]
@@ -106,6 +106,9 @@ struct Head {
     seeds: Option<u64>,
 }
 
+const END_AFTER: &str = "end-after";
+/// What of a spec are written faults.
+const WRITTEN: [&str; 2] = ["faults", "script"];
 const HEAD: [&str; 7] = ["id", "about", "like", "finds", "counters", "seed", "seeds"];
 
 const fn one() -> u64 {
@@ -162,7 +165,12 @@ impl Campaign {
                     .with_context(|| format!("cell {id}: there is no cell {like:?} before it"))?;
                 spec = other.clone();
             }
+            let ends_itself = own.contains_key(END_AFTER);
             overlay(&mut spec, own);
+            // The default is for those that have a fault to end after.
+            if !ends_itself && !WRITTEN.iter().any(|name| spec.contains_key(*name)) {
+                spec.remove(END_AFTER);
+            }
             if cells.iter().any(|other: &Cell| other.id == id) {
                 bail!("two cells have the id {id:?}");
             }
@@ -305,6 +313,28 @@ options = { ack = "majority" }
         assert_eq!(remedy.spec.nodes, 3);
         assert_eq!(remedy.spec.options["failover"], "naive");
         assert_eq!(remedy.spec.options["ack"], "majority");
+    }
+
+    #[test]
+    fn a_default_end_is_for_cells_with_faults() {
+        let text = r#"
+name = "ends"
+[defaults]
+end-after = "1s"
+[[cell]]
+id = "quiet"
+[[cell]]
+id = "worded"
+script = "at 1s kill leader; at 2s heal"
+[[cell]]
+id = "quiet-again"
+like = "quiet"
+"#;
+        let campaign = Campaign::parse(text).unwrap();
+        let ends = campaign.cells.iter().map(|c| c.spec.end_after.is_some());
+        assert_eq!(ends.collect::<Vec<_>>(), [false, true, false]);
+        let own = "name = \"own\"\n[[cell]]\nid = \"a\"\nend-after = \"1s\"";
+        assert!(Campaign::parse(own).is_err());
     }
 
     #[test]

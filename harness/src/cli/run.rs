@@ -52,7 +52,7 @@ pub(super) struct RunArgs {
     /// How many clients
     #[arg(long, value_name = "N")]
     concurrency: Option<u64>,
-    /// Whether a client belongs to one node
+    /// Where a client sends its requests; without it the workload says so, as a rule bound
     #[arg(long, value_enum)]
     clients: Option<Binding>,
     /// Mean length of a fault, and of the quiet between two of one kind
@@ -133,7 +133,7 @@ impl RunArgs {
         over(&mut spec.time_limit, self.time_limit.as_ref());
         over(&mut spec.rate, self.rate.as_ref());
         over(&mut spec.concurrency, self.concurrency.as_ref());
-        over(&mut spec.clients, self.clients.as_ref());
+        spec.clients = self.clients.or(spec.clients);
         over(&mut spec.fault_interval, self.fault_interval.as_ref());
         over(&mut spec.client_timeout, self.client_timeout.as_ref());
         over(&mut spec.recovery_limit, self.recovery_limit.as_ref());

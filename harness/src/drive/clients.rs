@@ -5,10 +5,10 @@
 
 use super::Recorder;
 use schism_history::{EventKind, Process, Time};
-use schism_targets::client::Client;
+use schism_targets::client::{Answer, CallError, Client, Request};
 use schism_targets::registry::NodeAddress;
 use schism_workloads::generator::Arrivals;
-use schism_workloads::{Completion, Generator, Invocation, Workload};
+use schism_workloads::{Completion, Generator, Invocation, Options, Step, Workload};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -93,51 +93,92 @@ async fn wait_until(due: Instant, stop: &mut watch::Receiver<bool>) -> bool {
     }
 }
 
+/// Where a client's requests go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// To this node.
+    Home(usize),
+    /// To whoever answered last.
+    LastAnswered,
+    /// To this node, and then to the next one in turn, request by request.
+    InTurn(usize),
+}
+
 /// A connection to a target's nodes, speaking the target's own protocol.
 pub struct TargetConnection {
     workload: &'static dyn Workload,
+    options: Arc<Options>,
     nodes: Arc<[NodeAddress]>,
-    home: Option<usize>,
+    entry: Entry,
     timeout: Duration,
     client: Client,
 }
 
 impl TargetConnection {
-    /// For one client; `home` binds it to a node.
+    /// For one client, which does what the workload says under its resolved options. A whole operation takes no longer than `timeout`.
     pub fn new(
-        workload: &'static dyn Workload,
+        (workload, options): (&'static dyn Workload, &Arc<Options>),
         nodes: &Arc<[NodeAddress]>,
         process: u64,
-        home: Option<usize>,
+        entry: Entry,
         timeout: Duration,
     ) -> Self {
-        let client = Client::new(nodes, process, home, timeout);
         Self {
             workload,
+            options: Arc::clone(options),
             nodes: Arc::clone(nodes),
-            home,
+            entry,
             timeout,
-            client,
+            client: client(nodes, process, entry, timeout),
         }
     }
 
     /// Reads a replica's own state.
     pub async fn read_local(&self, node: usize, invocation: &Invocation) -> Completion {
-        let request = self.workload.request(invocation);
-        let answer = self.client.read_local(node, &request).await;
-        self.workload.complete(invocation, answer)
+        let mut so_far = Vec::new();
+        loop {
+            match self.step(invocation, &so_far) {
+                Step::Ask(request) => so_far.push(self.client.read_local(node, &request).await),
+                Step::Done(completion) => return completion,
+            }
+        }
     }
+
+    fn step(&self, invocation: &Invocation, so_far: &[Result<Answer, CallError>]) -> Step {
+        self.workload.converse(&self.options, invocation, so_far)
+    }
+
+    async fn ask(&mut self, request: &Request, deadline: Instant) -> Result<Answer, CallError> {
+        if let Entry::InTurn(node) = &mut self.entry {
+            self.client.begin_at(*node);
+            *node = (*node + 1) % self.nodes.len();
+        }
+        self.client.call_by(request, deadline).await
+    }
+}
+
+fn client(nodes: &[NodeAddress], process: u64, entry: Entry, timeout: Duration) -> Client {
+    let home = match entry {
+        Entry::Home(node) => Some(node),
+        Entry::LastAnswered | Entry::InTurn(_) => None,
+    };
+    Client::new(nodes, process, home, timeout)
 }
 
 impl Connection for TargetConnection {
     async fn call(&mut self, invocation: &Invocation) -> Completion {
-        let request = self.workload.request(invocation);
-        let answer = self.client.call(&request).await;
-        self.workload.complete(invocation, answer)
+        let deadline = Instant::now() + self.timeout;
+        let mut so_far = Vec::new();
+        loop {
+            match self.step(invocation, &so_far) {
+                Step::Ask(request) => so_far.push(self.ask(&request, deadline).await),
+                Step::Done(completion) => return completion,
+            }
+        }
     }
 
     fn renew(&mut self, process: u64) {
-        self.client = Client::new(&self.nodes, process, self.home, self.timeout);
+        self.client = client(&self.nodes, process, self.entry, self.timeout);
     }
 }
 

@@ -3,12 +3,13 @@
 //! Everything that happens goes into the history; nothing is judged here.
 
 mod clients;
+mod ends;
 mod interrupt;
 mod lookout;
 mod progress;
 mod recorder;
 
-pub use clients::{Connection, TargetConnection, Worker};
+pub use clients::{Connection, Entry, TargetConnection, Worker};
 pub use recorder::{Recorder, Writer};
 
 use crate::arena::{Arena, Ending, Host, NetNs, run_inside};
@@ -29,7 +30,7 @@ use progress::Progress;
 use schism_history::{Event, NodeId, Process, Time};
 use schism_targets::registry::NodeAddress;
 use schism_workloads::generator::{Arrivals, Listed, stream};
-use schism_workloads::{Completion, Generator, Invocation};
+use schism_workloads::{Completion, Generator, Invocation, Options};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;
@@ -170,6 +171,7 @@ fn inside(
         plan,
         way,
         run,
+        options: Arc::new(spec.spec.workload_options.clone()),
         nodes: cluster.addresses.clone().into(),
         watcher: Watcher::new(spec.target, &cluster.addresses)?,
         recorder,
@@ -292,6 +294,8 @@ struct Driver<'a> {
     plan: Plan<'a>,
     way: Way,
     run: &'a Run,
+    /// The workload's, resolved.
+    options: Arc<Options>,
     nodes: Arc<[NodeAddress]>,
     watcher: Watcher,
     recorder: Arc<Recorder>,
@@ -321,6 +325,7 @@ impl Driver<'_> {
         }
         nemesis.prepare(&[&self.plan.faults[..], &self.plan.made_ready].concat())?;
         self.start_cluster(&mut nemesis).await?;
+        self.open(clients).await?;
         let load = self.load(&mut nemesis, clients, &mut progress, &mut interrupts);
         let loaded = load.await;
         if let Ok(interrupted) = loaded {
@@ -359,6 +364,7 @@ impl Driver<'_> {
     /// After the load: recovery, then the final reads.
     async fn close(&self, nemesis: &mut Nemesis, clients: &tokio::runtime::Runtime) -> Result<()> {
         self.recovery(nemesis).await;
+        self.finish(clients).await?;
         self.phase("final-reads");
         self.final_reads(clients).await
     }
@@ -508,22 +514,29 @@ impl Driver<'_> {
 
     fn worker(&self, number: u64) -> Worker<TargetConnection> {
         let spec = &self.spec.spec;
-        let home = (spec.clients == Binding::Bound).then(|| number as usize % self.nodes.len());
         let (generator, arrivals) = self.operations(number);
         Worker {
             number,
             of: spec.concurrency,
-            connection: TargetConnection::new(
-                self.spec.workload,
-                &self.nodes,
-                number,
-                home,
-                spec.client_timeout,
-            ),
+            connection: self.connection(number, self.entry(number), spec.client_timeout),
             generator,
             arrivals,
             recorder: Arc::clone(&self.recorder),
         }
+    }
+
+    fn entry(&self, client: u64) -> Entry {
+        let node = client as usize % self.nodes.len();
+        match self.spec.binding() {
+            Binding::Bound => Entry::Home(node),
+            Binding::Roaming => Entry::LastAnswered,
+            Binding::InTurn => Entry::InTurn(node),
+        }
+    }
+
+    fn connection(&self, process: u64, entry: Entry, timeout: Duration) -> TargetConnection {
+        let does = (self.spec.workload, &self.options);
+        TargetConnection::new(does, &self.nodes, process, entry, timeout)
     }
 
     /// What a client does, and when.
@@ -567,19 +580,12 @@ impl Driver<'_> {
     /// Reads every key from every replica, each replica's own state.
     async fn final_reads(&self, clients: &tokio::runtime::Runtime) -> Result<()> {
         let mut process = self.recorder.fresh_process();
-        let reads = self
-            .spec
-            .workload
-            .final_reads(&self.spec.spec.workload_options);
+        let spec = &self.spec.spec;
+        let workload = self.spec.workload;
+        let reads = workload.final_reads(&self.options, spec.concurrency);
         let mut tasks = Vec::new();
         for node in 0..self.nodes.len() {
-            let connection = TargetConnection::new(
-                self.spec.workload,
-                &self.nodes,
-                process,
-                None,
-                FINAL_READ_LIMIT,
-            );
+            let connection = self.connection(process, Entry::LastAnswered, FINAL_READ_LIMIT);
             let recorder = Arc::clone(&self.recorder);
             tasks.push(clients.spawn(read_replica(
                 connection,

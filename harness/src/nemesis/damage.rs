@@ -218,7 +218,7 @@ fn shorten(data: &Path, file: &Found, cut: u64) -> Result<String> {
 }
 
 /// Removes all there is in a folder, and looks whether anything is left.
-fn empty(data: &Path) -> Result<String> {
+pub(super) fn empty(data: &Path) -> Result<String> {
     let files = files(data, "")?;
     let bytes: u64 = files.iter().map(|file| file.length).sum();
     let list = || fs::read_dir(data).with_context(|| format!("cannot list {}", data.display()));

@@ -1,10 +1,10 @@
 //! libfaketime: a node whose wall clock is what a file says. Its monotonic clock stays true, so that its timers go on.
 
 use crate::cluster::Cluster;
+use crate::node_http::Question;
 use anyhow::{Context, Result};
 use std::fs;
-use std::io::{Read, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -127,22 +127,11 @@ pub(crate) fn read(address: SocketAddr) -> Option<Reading> {
 }
 
 fn read_once(address: SocketAddr) -> Result<Reading> {
-    let mut stream = TcpStream::connect_timeout(&address, READ_LIMIT).context("no connection")?;
-    stream
-        .set_read_timeout(Some(READ_LIMIT))
-        .context("no time-out")?;
-    let request = format!(
-        "GET {} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n",
-        schism_targets::wire::CLOCK_PATH
-    );
+    let question = Question::to(address, READ_LIMIT)?;
     let (at, before) = (Instant::now(), SystemTime::now());
-    stream.write_all(request.as_bytes()).context("cannot ask")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).context("no answer")?;
+    let answer = question.get(schism_targets::wire::CLOCK_PATH)?;
     let took_ms = at.elapsed().as_secs_f64() * 1e3;
-    let (_, body) = answer.split_once("\r\n\r\n").context("no body")?;
-    let body: serde_json::Value = serde_json::from_str(body).context("no JSON")?;
-    let theirs = body["wall_ms"].as_f64().context("no wall_ms")?;
+    let theirs = answer.body["wall_ms"].as_f64().context("no wall_ms")?;
     let ours = before
         .duration_since(SystemTime::UNIX_EPOCH)
         .context("before 1970")?;

@@ -10,6 +10,7 @@ mod damage;
 mod down;
 pub(crate) mod faketime;
 mod families;
+mod members;
 mod options;
 mod possible;
 mod recovery;

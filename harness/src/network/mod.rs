@@ -85,6 +85,17 @@ pub struct Proof {
     pub evidence: String,
 }
 
+impl Proof {
+    /// Both.
+    #[must_use]
+    pub fn and(self, other: &Self) -> Self {
+        Self {
+            proved: self.proved && other.proved,
+            evidence: format!("{}; {}", self.evidence, other.evidence),
+        }
+    }
+}
+
 impl Network {
     /// Finds a firewall that works here, and opens a probe socket at every host. Must run in the router's namespace.
     pub fn new(arena: &Arena) -> Result<Self> {

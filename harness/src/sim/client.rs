@@ -2,18 +2,23 @@
 //!
 //! It decides, and sends nothing itself: [`Client::begin`] and [`Client::hear`] say what is to be asked next, or what came of it.
 
+use super::setting::Setting;
 use schism_targets::client::{Answer, CallError, Request};
-use schism_targets::replicas::NodeName;
 use schism_targets::route::{HOPS_MAX, Route};
 use schism_targets::simulator::{Call, Heard};
 use schism_targets::wire::{Said, kind};
-use schism_workloads::{Completion, Invocation, Workload};
+use schism_workloads::{Completion, Invocation, Options, Step, Workload};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// One client: a sequence of processes, each with a session of its own.
 pub(super) struct Client {
     workload: &'static dyn Workload,
+    options: Arc<Options>,
     host: usize,
-    nodes: Vec<String>,
+    size: usize,
+    /// Where its next request goes, if it goes round.
+    in_turn: Option<usize>,
     process: u64,
     of: u64,
     route: Route,
@@ -41,39 +46,19 @@ pub(super) enum Next {
     Done(Invocation, Completion),
 }
 
-/// What a workload wants next of an operation.
-enum Step {
-    Ask(Request),
-    Done(Completion),
-}
-
-/// The one place where it is asked.
-fn converse(
-    workload: &dyn Workload,
-    invocation: &Invocation,
-    so_far: &[Result<Answer, CallError>],
-) -> Step {
-    match so_far.last() {
-        None => Step::Ask(workload.request(invocation)),
-        Some(answer) => Step::Done(workload.complete(invocation, answer.clone())),
-    }
-}
-
 impl Client {
     /// One of `of` clients, on this host, whose first process has the host's number. It begins where its session says.
-    pub(super) fn new(
-        workload: &'static dyn Workload,
-        host: usize,
-        of: usize,
-        nodes: usize,
-    ) -> Self {
-        let nodes: Vec<String> = (1..=nodes).map(|n| format!("n{n}")).collect();
+    pub(super) fn new(setting: &Setting, host: usize, of: usize) -> Self {
+        let size = setting.wanted.nodes;
+        let nodes = (1..=size).map(|n| format!("n{n}")).collect();
         let process = host as u64;
         Self {
-            workload,
+            workload: setting.workload,
+            options: Arc::clone(&setting.workload_options),
             host,
-            route: Route::new(nodes.clone(), process, None),
-            nodes,
+            size,
+            in_turn: setting.workload.goes_round().then_some(host % size),
+            route: Route::new(nodes, process, None),
             process,
             of: of as u64,
             flight: None,
@@ -88,7 +73,7 @@ impl Client {
     /// Goes on under this number, with a new session.
     pub(super) fn become_process(&mut self, process: u64) {
         self.process = process;
-        self.route = Route::new(self.nodes.clone(), process, None);
+        self.route = self.route.renewed(process);
     }
 
     /// Goes on after an outcome that nobody knows.
@@ -102,21 +87,27 @@ impl Client {
     }
 
     /// Begins an operation; `local`: of that node's own state.
-    pub(super) fn begin(&mut self, invocation: Invocation, local: Option<usize>) -> Next {
-        self.go_on(invocation, Vec::new(), local)
+    pub(super) fn begin(
+        &mut self,
+        now: Duration,
+        invocation: Invocation,
+        local: Option<usize>,
+    ) -> Next {
+        self.go_on(now, invocation, Vec::new(), local)
     }
 
     fn go_on(
         &mut self,
+        now: Duration,
         invocation: Invocation,
         so_far: Vec<Result<Answer, CallError>>,
         local: Option<usize>,
     ) -> Next {
-        let request = match converse(self.workload, &invocation, &so_far) {
+        let request = match self.workload.converse(&self.options, &invocation, &so_far) {
             Step::Ask(request) => request,
             Step::Done(completion) => return Next::Done(invocation, completion),
         };
-        let start = local.unwrap_or_else(|| self.route.start());
+        let start = local.unwrap_or_else(|| self.next_start());
         let flight = Flight {
             invocation,
             so_far,
@@ -126,25 +117,31 @@ impl Client {
             hops: 0,
             local,
         };
-        let call = self.call(&flight);
+        let call = self.call(now, &flight);
         self.flight = Some(flight);
         Next::Ask(call)
     }
 
-    fn call(&self, flight: &Flight) -> Call {
-        let avoid = self.route.avoided().iter();
+    fn next_start(&mut self) -> usize {
+        if let Some(node) = self.in_turn {
+            self.route.begin_at(node);
+            self.in_turn = Some((node + 1) % self.size);
+        }
+        self.route.start()
+    }
+
+    fn call(&self, now: Duration, flight: &Flight) -> Call {
         Call {
             client: self.host,
             node: flight.at,
-            session: self.process,
-            avoid: avoid.map(|name| NodeName(name.clone())).collect(),
+            told: self.route.told(now),
             local: flight.local.is_some(),
             request: flight.request.clone(),
         }
     }
 
     /// What it does after it has heard this; nothing where it waits for nothing.
-    pub(super) fn hear(&mut self, heard: Heard) -> Option<Next> {
+    pub(super) fn hear(&mut self, now: Duration, heard: Heard) -> Option<Next> {
         let mut flight = self.flight.take()?;
         let result = match heard {
             Heard::Said(Said::Answer(body)) => Ok(body.into()),
@@ -153,7 +150,7 @@ impl Client {
                 Some(_) if flight.local.is_some() => {
                     Err(CallError::definite(kind::REDIRECT, "asked elsewhere"))
                 }
-                Some(node) => return Some(self.ask_again(flight, node)),
+                Some(node) => return Some(self.ask_again(now, flight, node)),
                 None => Err(CallError::definite(
                     kind::REDIRECT,
                     "to nobody that is known",
@@ -162,43 +159,49 @@ impl Client {
             Heard::Unreachable if flight.local.is_none() && self.moves_on(&flight) => {
                 flight.at = flight.start;
                 let start = flight.start;
-                return Some(self.ask_again(flight, start));
+                return Some(self.ask_again(now, flight, start));
             }
             Heard::Unreachable => Err(CallError::definite(kind::UNREACHABLE, "no connection")),
             Heard::Reset => Err(CallError::open(kind::RESET, "the node went down")),
         };
-        Some(self.conclude(flight, result))
+        Some(self.conclude(now, flight, result))
     }
 
     /// The operation has taken too long.
-    pub(super) fn time_out(&mut self) -> Option<Next> {
+    pub(super) fn time_out(&mut self, now: Duration) -> Option<Next> {
         let flight = self.flight.take()?;
         let late = CallError::open(kind::TIMEOUT, "no answer in time");
-        Some(self.conclude(flight, Err(late)))
+        Some(self.conclude(now, flight, Err(late)))
     }
 
     fn moves_on(&mut self, flight: &Flight) -> bool {
         self.route.moves_on(flight.at, &flight.request)
     }
 
-    fn ask_again(&mut self, mut flight: Flight, node: usize) -> Next {
+    fn ask_again(&mut self, now: Duration, mut flight: Flight, node: usize) -> Next {
         if flight.hops == HOPS_MAX {
             let error = CallError::definite(kind::REDIRECT_LOOP, "sent from node to node");
-            return self.conclude(flight, Err(error));
+            return self.conclude(now, flight, Err(error));
         }
         flight.hops += 1;
         flight.at = node;
-        let call = self.call(&flight);
+        let call = self.call(now, &flight);
         self.flight = Some(flight);
         Next::Ask(call)
     }
 
-    fn conclude(&mut self, flight: Flight, result: Result<Answer, CallError>) -> Next {
+    fn conclude(
+        &mut self,
+        now: Duration,
+        flight: Flight,
+        result: Result<Answer, CallError>,
+    ) -> Next {
         if flight.local.is_none() {
-            self.route.ended(flight.start, &result);
+            self.route
+                .ended(flight.start, &flight.request, &result, now);
         }
         let mut so_far = flight.so_far;
         so_far.push(result.map_err(|error| error.of(&flight.request)));
-        self.go_on(flight.invocation, so_far, flight.local)
+        self.go_on(now, flight.invocation, so_far, flight.local)
     }
 }

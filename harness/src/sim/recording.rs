@@ -30,6 +30,11 @@ impl Recording {
         self.0.push(Event::new(time(at), process, kind, f, value));
     }
 
+    /// What a checker is to know beside the operations.
+    pub(super) fn declared(&mut self, at: Micros, name: &'static str, value: Value) {
+        self.nemesis(at, name, value);
+    }
+
     /// A stage of the driver begins.
     pub(super) fn phase(&mut self, at: Micros, phase: &str) {
         self.nemesis(at, "phase", json!({"phase": phase}));

@@ -8,6 +8,7 @@ use schism_targets::registry::{self, Guarantees, Target};
 use schism_workloads::{Workload, registry as workloads};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How many clients there are.
 pub const CLIENTS: usize = 5;
@@ -41,6 +42,8 @@ pub struct Setting {
     pub target: &'static dyn Target,
     /// The workload.
     pub workload: &'static dyn Workload,
+    /// Its options, for all its clients.
+    pub workload_options: Arc<BTreeMap<String, String>>,
     /// What decides.
     pub deciding: Vec<&'static dyn Property>,
 }
@@ -69,6 +72,7 @@ impl Wanted {
             .map(|name| find("property", name, known, Property::name));
         let deciding = deciding.collect::<Result<_>>()?;
         let setting = Setting {
+            workload_options: Arc::new(self.workload_options.clone()),
             wanted: self,
             target,
             workload,
@@ -88,7 +92,12 @@ impl Setting {
         let simulation = self
             .target
             .simulation(&self.wanted.options, self.wanted.nodes, setup);
-        simulation.with_context(|| format!("{} cannot be simulated", self.wanted.target))
+        simulation.with_context(|| {
+            format!(
+                "{} cannot be simulated with these options",
+                self.wanted.target
+            )
+        })
     }
 
     /// What the target promises.

@@ -60,8 +60,9 @@ pub struct Spec {
     pub rate: f64,
     /// How many clients.
     pub concurrency: u64,
-    /// Where a client goes first.
-    pub clients: Binding,
+    /// Where a client goes first. Without it the workload says so: as a rule `bound`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Binding>,
     /// After this long without an answer the outcome is unknown.
     #[serde(with = "humantime_serde")]
     pub client_timeout: Duration,
@@ -105,6 +106,18 @@ pub enum Binding {
     Bound,
     /// To whoever answered last, else to the next in turn.
     Roaming,
+    /// Request by request to the next node in turn, as behind a load balancer.
+    InTurn,
+}
+
+impl Binding {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bound => "bound",
+            Self::Roaming => "roaming",
+            Self::InTurn => "in-turn",
+        }
+    }
 }
 
 /// Whether packets are captured, and of which runs the captures are kept.
@@ -257,7 +270,7 @@ impl Default for Spec {
             time_limit: TIME_LIMIT,
             rate: 500.0,
             concurrency: 10,
-            clients: Binding::Bound,
+            clients: None,
             client_timeout: Duration::from_secs(1),
             fault_interval: Duration::from_secs(5),
             recovery_limit: Duration::from_secs(15),
@@ -327,15 +340,9 @@ impl Spec {
         flag("fault-interval", time(self.fault_interval));
         flag("rate", self.rate.to_string());
         flag("concurrency", self.concurrency.to_string());
-        flag(
-            "clients",
-            if self.clients == Binding::Bound {
-                "bound"
-            } else {
-                "roaming"
-            }
-            .to_owned(),
-        );
+        if let Some(binding) = self.clients {
+            flag("clients", binding.name().to_owned());
+        }
         flag("client-timeout", time(self.client_timeout));
         flag("recovery-limit", time(self.recovery_limit));
         if let Some(within) = self.recovers_within {
@@ -386,6 +393,11 @@ impl Spec {
         self.options = target.resolve(&self.options, self.nodes)?;
         self.workload_options =
             schism_workloads::registry::resolve(workload, &self.workload_options)?;
+        self.clients = self.clients.or(Some(if workload.goes_round() {
+            Binding::InTurn
+        } else {
+            Binding::Bound
+        }));
         for name in &self.properties {
             find("property", name, schism_checkers::properties(), |p| {
                 p.name()
@@ -586,6 +598,11 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// Where clients go first.
+    pub fn binding(&self) -> Binding {
+        self.spec.clients.expect("a resolved spec says it")
+    }
+
     /// The schedule that is kept in a file, where there is one.
     pub fn schedule(&self) -> Result<Option<Schedule>> {
         let path = self.spec.schedule.as_deref();

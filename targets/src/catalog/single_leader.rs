@@ -3,18 +3,21 @@
 //! The replica itself is in `replicas/single_leader/`; this file is its face to the registry and to the
 //! server's start.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::registry::{
     Guarantees, LoseUnsynced, NodeAddress, NodeCommand, OptionError, OptionSpec, Options, Program,
-    ReadPromise, Target, ValueKind, fill_in,
+    ReadPromise, Target, ValueKind, fill_in, per_node,
 };
-use crate::replicas::single_leader::{Ack, Config, Failover, ReadMode};
+use crate::replicas::single_leader::{Ack, Bug, Config, Failover, Join, LeaseClock, ReadMode};
 use crate::replicas::{Millis, NodeName};
-use crate::simulator::{self, Setup, Simulation};
-use crate::storage::{self, Fsync};
-use crate::wire::{Role, Status};
+use crate::server::arrivals::Sharing;
+use crate::server::partitions::{self, Placement};
+use crate::simulator::{self, Simulation};
+use crate::storage::{self, Fsync, LogCheck};
+use crate::wire::{self, MembersBody, Role, Status};
 
 /// The name of the target.
 pub const NAME: &str = "single-leader";
@@ -36,6 +39,18 @@ const SOME_DURATION: ValueKind = ValueKind::DurationMs {
 /// should a vote split.
 const ELECTION_TIMEOUT: ValueKind = ValueKind::DurationMs { min: 5, max: 5_000 };
 
+const BUG_NAMES: &[&str] = &[
+    "none",
+    "vote-twice-in-a-term",
+    "skip-log-check",
+    "ack-before-replicate",
+    "ack-before-fsync",
+    "keep-conflicting-tail",
+    "apply-out-of-order",
+    "read-without-quorum",
+    "snapshot-ahead-of-state",
+];
+
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "ack",
@@ -52,8 +67,40 @@ const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "read",
         default: "leader-quorum",
-        values: ValueKind::OneOf(&["leader", "leader-quorum", "any", "sticky"]),
-        help: "who answers reads: the leader unchecked, the leader confirmed by a majority, anyone, the session's replica",
+        values: ValueKind::OneOf(&[
+            "leader",
+            "leader-quorum",
+            "leader-lease",
+            "any",
+            "sticky",
+            "window",
+            "caught-up",
+        ]),
+        help: "who answers reads: the leader unchecked, confirmed by a majority, or under a lease; anyone; the session's replica; the leader for a while after the session's own write; anyone who has what the session has seen",
+    },
+    OptionSpec {
+        name: "lease-clock",
+        default: "monotonic",
+        values: ValueKind::OneOf(&["monotonic", "wall"]),
+        help: "with read=leader-lease: by which clock a lease runs out, the one that nobody sets or the wall clock",
+    },
+    OptionSpec {
+        name: "window",
+        default: "1000",
+        values: DURATION,
+        help: "with read=window: how long after its own write a session reads at the leader",
+    },
+    OptionSpec {
+        name: "priority",
+        default: "",
+        values: ValueKind::PerNode,
+        help: "how much nodes are wanted as leaders, such as n1=2,n3=0: the highest takes over once it has everything, 0 never leads; 1 where nothing is said",
+    },
+    OptionSpec {
+        name: "join",
+        default: "snapshot-with-position",
+        values: ValueKind::OneOf(&["snapshot-with-position", "snapshot-only"]),
+        help: "what a node is sent that lacks too much: the state with its position, or the last snapshot as if it were of now",
     },
     OptionSpec {
         name: "fsync",
@@ -72,6 +119,66 @@ const OPTIONS: &[OptionSpec] = &[
         default: "0",
         values: DURATION,
         help: "an artificial delay before a follower applies what is committed",
+    },
+    OptionSpec {
+        name: "node-lag",
+        default: "",
+        values: ValueKind::PerNode,
+        help: "a follower-lag of their own for some nodes, such as n2=0,n3=500",
+    },
+    OptionSpec {
+        name: "partitions",
+        default: "1",
+        values: ValueKind::Count { min: 1, max: 16 },
+        help: "independent logs, each with its own leader, among which the keys are placed",
+    },
+    OptionSpec {
+        name: "placement",
+        default: "hash",
+        values: ValueKind::OneOf(&["hash", "causal"]),
+        help: "with partitions: a key lies by all of it, or by the part before its first colon, so that related keys lie together",
+    },
+    OptionSpec {
+        name: "partition-lag",
+        default: "",
+        values: ValueKind::PerNode,
+        help: "with partitions: a follower-lag of their own for some, such as p0=500,p1=0",
+    },
+    OptionSpec {
+        name: "heartbeats",
+        default: "priority",
+        values: ValueKind::OneOf(&["priority", "shared-queue"]),
+        help: "whether peers and timers go ahead of client requests, or wait with them in one queue",
+    },
+    OptionSpec {
+        name: "queue",
+        default: "1024",
+        values: ValueKind::Count {
+            min: 1,
+            max: 1_000_000,
+        },
+        help: "client requests that may wait before new ones are refused (503)",
+    },
+    OptionSpec {
+        name: "service-time",
+        default: "0",
+        values: ValueKind::DurationMs {
+            min: 0,
+            max: 10_000,
+        },
+        help: "how long a client request occupies a node, to make it one that can be overloaded",
+    },
+    OptionSpec {
+        name: "log-check",
+        default: "checksum",
+        values: ValueKind::OneOf(&["checksum", "none"]),
+        help: "at the start: what is not whole is thrown away and asked for again, or taken for what it should be",
+    },
+    OptionSpec {
+        name: "bug",
+        default: "none",
+        values: ValueKind::OneOf(BUG_NAMES),
+        help: "a planted bug, for the harness to find: what it is and who had it is told in replicas/single_leader/bugs.rs",
     },
     OptionSpec {
         name: "election-timeout",
@@ -106,7 +213,7 @@ impl Target for SingleLeader {
     }
 
     fn summary(&self) -> &'static str {
-        "one leader orders all writes in a log, followers copy it (registers, sets, generated ids)"
+        "one leader orders all writes in a log, followers copy it (registers, sets, counters, queues, transactions, generated ids)"
     }
 
     fn options(&self) -> &'static [OptionSpec] {
@@ -122,6 +229,7 @@ impl Target for SingleLeader {
                 choices: "1 to 15",
             });
         }
+        check_priority(&options, nodes)?;
         if number(&options, "heartbeat") * 2 > number(&options, "election-timeout") {
             return Err(OptionError::Value {
                 name: "heartbeat".to_owned(),
@@ -165,8 +273,15 @@ impl Target for SingleLeader {
 
     fn lose_unsynced(&self) -> Option<LoseUnsynced> {
         Some(|data, keep| {
-            let lost = storage::lose_unsynced(data, keep)?;
-            let (records, bytes) = (lost.records, lost.bytes);
+            let (mut records, mut bytes) = (0, 0);
+            for partition in (0..).map(|number| partitions::folder(data, number)) {
+                if !partition.is_dir() {
+                    break;
+                }
+                let lost = storage::lose_unsynced(&partition, keep)?;
+                records += lost.records;
+                bytes += lost.bytes;
+            }
             Ok(format!(
                 "{records} records ({bytes} bytes) were not synced and are gone"
             ))
@@ -174,13 +289,14 @@ impl Target for SingleLeader {
     }
 
     fn recovered(&self, statuses: &[Option<Status>]) -> Result<(), String> {
-        let index = self.leader(statuses).ok_or("no node leads")?;
-        let leader = statuses[index].as_ref().ok_or("no node leads")?;
-        for (number, status) in statuses.iter().enumerate() {
-            let status = status
-                .as_ref()
-                .ok_or(format!("node {} is unreachable", number + 1))?;
-            follows(status, leader)?;
+        let known = statuses.iter().flatten();
+        partition_recovered(&known.clone().collect::<Vec<_>>())?;
+        let others = known.clone().map(|status| status.partitions.len()).max();
+        for number in 0..others.unwrap_or(0) {
+            let of = known
+                .clone()
+                .filter_map(|status| status.partitions.get(number));
+            partition_recovered(&of.collect::<Vec<_>>())?;
         }
         Ok(())
     }
@@ -189,9 +305,23 @@ impl Target for SingleLeader {
         &self,
         options: &Options,
         nodes: usize,
-        setup: &Setup,
+        setup: &simulator::Setup,
     ) -> Option<Box<dyn Simulation>> {
-        Some(simulator::single_leader::simulation(options, nodes, setup))
+        let one_log = partitions(options) == 1;
+        one_log.then(|| simulator::single_leader::simulation(options, nodes, setup))
+    }
+
+    fn change_members(&self, options: &Options, node: &str, join: bool) -> Vec<(String, String)> {
+        let name = node.to_owned();
+        let body = if join {
+            MembersBody::Join(name)
+        } else {
+            MembersBody::Leave(name)
+        };
+        let body = serde_json::json!(body).to_string();
+        let path = |number| format!("{}?partition={number}", wire::MEMBERS_PATH);
+        let all = 0..partitions(options);
+        all.map(|number| (path(number), body.clone())).collect()
     }
 
     fn guarantees(&self, options: &Options) -> Guarantees {
@@ -202,20 +332,50 @@ impl Target for SingleLeader {
         let keeps = failover == "off" || (failover == "consensus" && quorum);
         let reads = match read {
             "leader-quorum" if keeps => ReadPromise::Linearizable,
+            // Only votes are held back while a lease runs.
+            "leader-lease"
+                if failover == "consensus" && keeps && option("lease-clock") == "monotonic" =>
+            {
+                ReadPromise::Linearizable
+            }
             // The one leader of `off` is never deposed, so its own state is always the newest.
-            "leader" if failover == "off" => ReadPromise::Linearizable,
-            "leader" | "leader-quorum" => ReadPromise::Leader,
+            "leader" | "leader-lease" if failover == "off" => ReadPromise::Linearizable,
+            "leader" | "leader-quorum" | "leader-lease" => ReadPromise::Leader,
+            "caught-up" => ReadPromise::Session,
+            "window" => ReadPromise::OwnWrites,
             "sticky" => ReadPromise::Sticky,
             _ => ReadPromise::Eventual,
         };
+        // Each partition has terms of its own, and answers of several say none.
+        let one_log = partitions(options) == 1;
         Guarantees {
             reads,
+            consistent_prefix: match reads {
+                ReadPromise::Linearizable => true,
+                // In one log, only who goes from replica to replica may go back.
+                ReadPromise::Leader | ReadPromise::Session | ReadPromise::Sticky => {
+                    one_log || option("placement") == "causal"
+                }
+                ReadPromise::OwnWrites | ReadPromise::Eventual => false,
+            },
             keeps_acknowledged_writes: keeps,
-            no_split_brain: one_leader && keeps,
+            no_split_brain: one_leader && keeps && one_log,
             survives_power_loss: option("fsync") == "always",
             available_with_minority_down: failover != "off" && ack != "sync",
         }
     }
+}
+
+/// Whether the members of one partition agree with its leader, and have all that it has.
+fn partition_recovered(statuses: &[&Status]) -> Result<(), String> {
+    let leading = statuses.iter().filter(|status| status.role == Role::Leader);
+    let leader = leading.max_by_key(|status| status.term);
+    let leader = leader.ok_or("no node leads")?;
+    for member in &leader.members {
+        let status = statuses.iter().find(|status| status.node == *member);
+        follows(status.ok_or(format!("{member} is unreachable"))?, leader)?;
+    }
+    Ok(())
 }
 
 /// Whether a node agrees with the leader and has all that it has.
@@ -238,6 +398,27 @@ fn follows(status: &Status, leader: &Status) -> Result<(), String> {
     Ok(())
 }
 
+/// Priorities are of nodes that there are, and somebody may lead.
+fn check_priority(options: &Options, nodes: usize) -> Result<(), OptionError> {
+    let value = options.get("priority").map_or("", String::as_str);
+    let priority = per_node(value).unwrap_or_default();
+    let names: Vec<String> = (1..=nodes).map(|number| format!("n{number}")).collect();
+    let unknown = priority.keys().find(|name| !names.contains(name));
+    let choices = match unknown {
+        Some(name) => format!("there is no {name} among {}", names.join(", ")),
+        None if names.iter().all(|name| priority.get(name) == Some(&0)) => {
+            "somebody must be able to lead".to_owned()
+        }
+        None => return Ok(()),
+    };
+    Err(OptionError::Value {
+        name: "priority".to_owned(),
+        value: value.to_owned(),
+        choices,
+        hint: String::new(),
+    })
+}
+
 /// A resolved option that is a number.
 fn number(options: &Options, name: &str) -> u64 {
     options
@@ -246,16 +427,79 @@ fn number(options: &Options, name: &str) -> u64 {
         .unwrap_or_default()
 }
 
-/// The replica's configuration and the disk's, from resolved options.
-pub(crate) fn configure(options: &Options, name: &str, members: Vec<NodeName>) -> (Config, Fsync) {
+fn priorities(text: &str) -> BTreeMap<NodeName, u64> {
+    let priorities = per_node(text).unwrap_or_default();
+    let named = |(name, priority)| (NodeName(name), priority);
+    priorities.into_iter().map(named).collect()
+}
+
+/// What a node's options make of it.
+pub(crate) struct Setup {
+    config: Config,
+    lags: BTreeMap<String, u64>,
+    /// How many partitions there are.
+    pub(crate) partitions: usize,
+    /// Which key is in which.
+    pub(crate) placement: Placement,
+    /// When the log is forced to the disk.
+    pub(crate) fsync: Fsync,
+    /// What is believed of it.
+    pub(crate) log_check: LogCheck,
+    /// Who waits for whom.
+    pub(crate) sharing: Sharing,
+}
+
+impl Setup {
+    /// The replica of one partition.
+    pub(crate) fn replica(&self, partition: usize) -> Config {
+        let config = self.config.clone();
+        let lag = self.lags.get(&format!("p{partition}"));
+        Config {
+            follower_lag: lag.map_or(config.follower_lag, |lag| Millis(*lag)),
+            seed: config.seed ^ (partition as u64) << 32,
+            ..config
+        }
+    }
+}
+
+/// What a node is, from resolved options.
+pub(crate) fn configure(options: &Options, name: &str, members: Vec<NodeName>) -> Setup {
     let option = |name: &str| options.get(name).map_or("", String::as_str);
-    let millis = |name| Millis(number(options, name));
+    let duration = |name| Duration::from_millis(number(options, name));
     let fsync = match option("fsync") {
-        "interval" => Fsync::Interval(Duration::from_millis(number(options, "fsync-interval"))),
+        "interval" => Fsync::Interval(duration("fsync-interval")),
         "never" => Fsync::Never,
         _ => Fsync::Always,
     };
-    let config = Config {
+    Setup {
+        config: config(options, name, members),
+        lags: per_node(option("partition-lag")).unwrap_or_default(),
+        partitions: partitions(options),
+        placement: match option("placement") {
+            "causal" => Placement::Causal,
+            _ => Placement::Hash,
+        },
+        fsync,
+        log_check: match option("log-check") {
+            "none" => LogCheck::None,
+            _ => LogCheck::Checksum,
+        },
+        sharing: Sharing {
+            together: option("heartbeats") == "shared-queue",
+            queue: number(options, "queue").max(1) as usize,
+            service: duration("service-time"),
+        },
+    }
+}
+
+fn partitions(options: &Options) -> usize {
+    number(options, "partitions").max(1) as usize
+}
+
+fn config(options: &Options, name: &str, members: Vec<NodeName>) -> Config {
+    let option = |name: &str| options.get(name).map_or("", String::as_str);
+    let millis = |name| Millis(number(options, name));
+    Config {
         name: name.into(),
         members,
         ack: option("ack").parse().unwrap_or(Ack::Majority),
@@ -263,11 +507,32 @@ pub(crate) fn configure(options: &Options, name: &str, members: Vec<NodeName>) -
         read: option("read").parse().unwrap_or(ReadMode::LeaderQuorum),
         election_timeout: millis("election-timeout"),
         heartbeat: millis("heartbeat"),
-        follower_lag: millis("follower-lag"),
+        follower_lag: per_node(option("node-lag"))
+            .and_then(|lags| lags.get(name).copied().map(Millis))
+            .unwrap_or_else(|| millis("follower-lag")),
+        lease_clock: option("lease-clock")
+            .parse()
+            .unwrap_or(LeaseClock::Monotonic),
+        window: millis("window"),
+        join: option("join").parse().unwrap_or(Join::SnapshotWithPosition),
+        priority: priorities(option("priority")),
         snapshot_every: number(options, "snapshot-every").max(1),
+        bug: Bug::named(option("bug")),
         pending_max: PENDING_MAX,
         commit_timeout: COMMIT_TIMEOUT,
         seed: u64::from(crc32fast::hash(name.as_bytes())),
-    };
-    (config, fsync)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replicas::single_leader::BUGS;
+
+    #[test]
+    fn every_bug_can_be_asked_for() {
+        let names: Vec<&str> = BUGS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(BUG_NAMES[0], "none");
+        assert_eq!(BUG_NAMES[1..], names);
+    }
 }

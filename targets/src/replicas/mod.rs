@@ -60,6 +60,23 @@ impl Millis {
     }
 }
 
+/// What a node's clocks show.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Now {
+    /// The monotonic one: never runs backwards.
+    pub monotonic: Millis,
+    /// The wall clock, which may be set.
+    pub wall: Millis,
+}
+
+impl From<Millis> for Now {
+    /// A wall clock that shows the same.
+    fn from(monotonic: Millis) -> Self {
+        let wall = monotonic;
+        Self { monotonic, wall }
+    }
+}
+
 /// A node of the cluster, such as `n1`. Ordered as people count: `n2` comes before `n10`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -18,7 +18,7 @@ use crate::replicas::single_leader::{
     Command, Entry, HardState, Message, Persisted, Restored, Snapshot,
 };
 use crate::replicas::{LogPosition, NodeName, Term};
-use crate::storage::{self, Fsync, LogFile, Record, StorageError};
+use crate::storage::{self, Fsync, LogCheck, LogFile, Record, StorageError};
 
 const HARD_STATE: &str = "hard-state";
 const SNAPSHOT: &str = "snapshot";
@@ -67,9 +67,9 @@ pub(super) struct Disk {
 }
 
 /// Opens a node's data directory and reads what it holds.
-pub(super) fn open(dir: &Path) -> Result<(Disk, Restored), ServerError> {
+pub(super) fn open(dir: &Path, check: LogCheck) -> Result<(Disk, Restored), ServerError> {
     let lock = storage::lock(dir)?;
-    let (mut log, recovery) = LogFile::open(dir)?;
+    let (mut log, recovery) = LogFile::open_with(dir, check)?;
     if let Some(cut) = &recovery.cut {
         let (after, bytes, reason) = (cut.after, cut.bytes, cut.reason);
         tracing::warn!("the log is cut after {after}, {bytes} bytes thrown away: {reason}");
@@ -77,7 +77,7 @@ pub(super) fn open(dir: &Path) -> Result<(Disk, Restored), ServerError> {
     let (hard, hard_damaged) = load_or_distrust::<HardState>(dir, HARD_STATE)?;
     let (snapshot, snapshot_damaged) = load_or_distrust::<Snapshot>(dir, SNAPSHOT)?;
     let has_data = snapshot.is_some() || !recovery.records.is_empty();
-    let (entries, unreadable) = read_commands(recovery.records);
+    let (entries, unreadable) = read_commands(recovery.records, check);
     // A log that begins after the snapshot ends has a gap, and is useless.
     let base = recovery.base;
     let gap = base.1 > snapshot.as_ref().map_or(0, |snapshot| snapshot.position.0);
@@ -140,11 +140,12 @@ fn load_or_distrust<T: serde::de::DeserializeOwned>(
 
 /// The entries up to the first record that is whole but no command, and that record's position. A crash
 /// does not write such a record: it was acknowledged, perhaps, and cannot be read.
-fn read_commands(records: Vec<Record>) -> (Vec<Arc<Entry>>, Option<u64>) {
+fn read_commands(records: Vec<Record>, check: LogCheck) -> (Vec<Arc<Entry>>, Option<u64>) {
     let mut entries = Vec::with_capacity(records.len());
     for record in records {
         let command = match serde_json::from_slice::<Command>(&record.payload) {
             Ok(command) => command,
+            Err(_) if check == LogCheck::None => Command::Noop,
             Err(error) => {
                 let position = record.position;
                 tracing::warn!("the record at {position} is not a command: {error}");
@@ -312,6 +313,8 @@ impl Disk {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::Value;
 
     use super::*;
@@ -352,16 +355,16 @@ mod tests {
         let deep = serde_json::to_vec(&write(126)).unwrap();
         for bad in [deep, b"{}".to_vec()] {
             let dir = data(&[good.clone(), bad, good.clone()]);
-            let (disk, restored) = open(dir.path()).unwrap();
+            let (disk, restored) = open(dir.path(), LogCheck::Checksum).unwrap();
             assert!(restored.damaged && !restored.hard.voter);
             assert_eq!(restored.entries.len(), 1);
             assert_eq!(disk.log.last(), 1);
             drop(disk);
             // The log has forgotten it, the hard state has not.
-            let (_, again) = open(dir.path()).unwrap();
+            let (_, again) = open(dir.path(), LogCheck::Checksum).unwrap();
             assert!(!again.hard.voter);
         }
-        let (_, whole) = open(data(&[good.clone(), good]).path()).unwrap();
+        let (_, whole) = open(data(&[good.clone(), good]).path(), LogCheck::Checksum).unwrap();
         assert!(!whole.damaged && whole.hard.voter && whole.entries.len() == 2);
     }
 
@@ -372,20 +375,43 @@ mod tests {
         let snapshot = Snapshot {
             position: LogPosition(2),
             term: Term(1),
+            members: Vec::new(),
             state: crate::replicas::single_leader::KeySpace::default(),
         };
         storage::save(dir.path(), SNAPSHOT, &snapshot).unwrap();
-        let (disk, restored) = open(dir.path()).unwrap();
+        let (disk, restored) = open(dir.path(), LogCheck::Checksum).unwrap();
         assert!(restored.damaged && restored.entries.is_empty());
         assert_eq!(restored.base, (Term(1), LogPosition(2)));
         assert_eq!(disk.log.last(), 2);
     }
 
     #[test]
+    fn without_a_check_what_is_torn_off_is_taken_for_read() {
+        let good = serde_json::to_vec(&write(1)).unwrap();
+        for (check, entries, trusted) in [(LogCheck::Checksum, 2, false), (LogCheck::None, 3, true)]
+        {
+            let dir = data(&[good.clone(), good.clone(), good.clone()]);
+            let path = fs::read_dir(dir.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .find(|path| path.extension().is_some_and(|extension| extension == "seg"))
+                .unwrap();
+            let length = fs::metadata(&path).unwrap().len();
+            let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+            file.set_len(length - 1).unwrap();
+            let (_, restored) = open(dir.path(), check).unwrap();
+            assert_eq!(restored.entries.len(), entries);
+            assert_eq!(restored.hard.voter, trusted);
+            let last = &restored.entries.last().unwrap().command;
+            assert_eq!(*last == Command::Noop, trusted);
+        }
+    }
+
+    #[test]
     fn a_folder_has_one_node() {
         let dir = data(&[]);
-        let (first, _) = open(dir.path()).unwrap();
-        let Err(error) = open(dir.path()) else {
+        let (first, _) = open(dir.path(), LogCheck::Checksum).unwrap();
+        let Err(error) = open(dir.path(), LogCheck::Checksum) else {
             panic!("two nodes have one folder");
         };
         let line = error.to_string();
@@ -394,6 +420,6 @@ mod tests {
             "{line}"
         );
         drop(first);
-        open(dir.path()).unwrap();
+        open(dir.path(), LogCheck::Checksum).unwrap();
     }
 }

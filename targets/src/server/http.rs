@@ -21,16 +21,20 @@ use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ServerError;
+use super::arrivals::{self, Entrance};
 use super::node::{Batch, Call};
+use super::partitions::Placement;
 use super::peers::PeerBody;
+use super::{collections, transactions};
 use crate::client::Request;
 use crate::replicas::NodeName;
-use crate::replicas::single_leader::{Operation, Reply, operation, said};
-use crate::wire::{self, ErrorBody, Said, kind};
+use crate::replicas::single_leader::{
+    self as replica, MemberChange, Operation, Reply, WriteConcern, operation, said,
+};
+use crate::wire::{self, ErrorBody, MembersBody, Said, kind};
 
 const KEY_MAX: usize = 512;
 const BODY_MAX: usize = 1 << 20;
@@ -41,17 +45,29 @@ const DEPTH_MAX: usize = 32;
 /// What the handlers share.
 pub(super) struct App {
     pub(super) name: NodeName,
-    pub(super) clients: mpsc::Sender<Call>,
-    pub(super) statuses: mpsc::Sender<oneshot::Sender<wire::Status>>,
-    pub(super) inbox: mpsc::Sender<Batch>,
+    /// One at least.
+    pub(super) partitions: Vec<Partition>,
+    pub(super) placement: Placement,
     pub(super) addresses: BTreeMap<NodeName, SocketAddr>,
 }
 
-type Shared = State<Arc<App>>;
-type Body = Result<Bytes, BytesRejection>;
-type Key = Result<Path<String>, PathRejection>;
+/// The ways to the replica of one partition.
+pub(super) struct Partition {
+    pub(super) entrance: Entrance,
+    pub(super) statuses: mpsc::Sender<oneshot::Sender<wire::Status>>,
+}
+
+pub(super) type Shared = State<Arc<App>>;
+pub(super) type Body = Result<Bytes, BytesRejection>;
+pub(super) type Key = Result<Path<String>, PathRejection>;
 /// A refusal on the way: the handlers' error. Boxed, for a response is large.
-struct Refused(Box<Response>);
+pub(super) struct Refused(Box<Response>);
+
+impl Refused {
+    pub(super) fn into_response(self) -> Response {
+        *self.0
+    }
+}
 
 impl From<Response> for Refused {
     fn from(response: Response) -> Self {
@@ -69,15 +85,30 @@ pub(super) async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Se
 }
 
 fn router(app: Arc<App>) -> Router {
-    let peer = post(receive).layer(DefaultBodyLimit::disable());
+    let peer = || post(receive).layer(DefaultBodyLimit::disable());
     Router::new()
+        .route("/kv", get(transactions::read_registers))
         .route("/kv/{key}", get(read_register).put(write))
         .route("/kv/{key}/cas", post(compare_and_set))
+        .route("/txn", post(transactions::transact))
+        .route("/transfer", post(transactions::transfer))
         .route("/set/{key}", get(read_set).post(add))
+        .route(
+            "/counter/{key}",
+            get(collections::read_counter).post(collections::increment),
+        )
+        .route(
+            "/queue/{key}",
+            get(collections::read_head).post(collections::enqueue),
+        )
+        .route("/queue/{key}/dequeue", post(collections::dequeue))
+        .route("/queue/{key}/drain", post(collections::drain))
         .route("/ids", post(generate_id))
         .route("/status", get(status))
+        .route(wire::MEMBERS_PATH, post(change_members))
         .route(wire::CLOCK_PATH, get(clock))
-        .route("/peer", peer)
+        .route("/peer", peer())
+        .route("/peer/{partition}", peer())
         .fallback(async |State(app): Shared, uri: Uri| {
             app.refuse(
                 StatusCode::NOT_FOUND,
@@ -96,20 +127,20 @@ fn router(app: Arc<App>) -> Router {
 async fn read_register(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Response {
     app.read(key, &headers, &uri, |key| Request::Read { key })
         .await
-        .unwrap_or_else(|refused| *refused.0)
+        .unwrap_or_else(Refused::into_response)
 }
 
 async fn read_set(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Response {
     app.read(key, &headers, &uri, |key| Request::ReadSet { key })
         .await
-        .unwrap_or_else(|refused| *refused.0)
+        .unwrap_or_else(Refused::into_response)
 }
 
 async fn write(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri, body: Body) -> Response {
     let request = |key, wire::WriteBody { value }| Request::Write { key, value };
     app.change(key, &headers, &uri, body, request)
         .await
-        .unwrap_or_else(|refused| *refused.0)
+        .unwrap_or_else(Refused::into_response)
 }
 
 async fn compare_and_set(
@@ -122,32 +153,44 @@ async fn compare_and_set(
     let request = |key, wire::CasBody { old, new }| Request::Cas { key, old, new };
     app.change(key, &headers, &uri, body, request)
         .await
-        .unwrap_or_else(|refused| *refused.0)
+        .unwrap_or_else(Refused::into_response)
 }
 
 async fn add(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri, body: Body) -> Response {
     let request = |key, wire::AddBody { element }| Request::Add { key, element };
     app.change(key, &headers, &uri, body, request)
         .await
-        .unwrap_or_else(|refused| *refused.0)
+        .unwrap_or_else(Refused::into_response)
 }
 
 async fn generate_id(State(app): Shared, headers: HeaderMap, uri: Uri) -> Response {
     let operation = operation(Request::GenerateId, false);
-    let result = match app.no_query(&uri) {
-        Ok(()) => app.submit(&headers, &uri, operation).await,
+    let result = match app.concern(&uri) {
+        Ok(concern) => app.submit(&headers, &uri, operation, concern).await,
         Err(refused) => Err(refused),
     };
-    result.unwrap_or_else(|refused| *refused.0)
+    result.unwrap_or_else(Refused::into_response)
+}
+
+async fn change_members(State(app): Shared, headers: HeaderMap, uri: Uri, body: Body) -> Response {
+    app.reconfigure(&headers, &uri, body)
+        .await
+        .unwrap_or_else(|refused| *refused.0)
 }
 
 async fn status(State(app): Shared) -> Response {
-    let (sender, status) = oneshot::channel();
-    let sent = app.statuses.try_send(sender).is_ok();
-    match status.await {
-        Ok(status) if sent => Json(status).into_response(),
-        _ => app.overloaded("too many wait for the status"),
+    let mut all = Vec::new();
+    for partition in &app.partitions {
+        let (sender, status) = oneshot::channel();
+        let sent = partition.statuses.try_send(sender).is_ok();
+        match status.await {
+            Ok(status) if sent => all.push(status),
+            _ => return app.overloaded("too many wait for the status"),
+        }
     }
+    let mut first = all.remove(0);
+    first.partitions = all;
+    Json(first).into_response()
 }
 
 /// The wall clock, which nothing here decides by: whoever makes it wrong wants to see that it is.
@@ -157,19 +200,22 @@ async fn clock() -> Response {
     Json(serde_json::json!({ "wall_ms": wall_ms })).into_response()
 }
 
-async fn receive(State(app): Shared, body: Body) -> Response {
-    match app.parse::<PeerBody>(body) {
-        Ok(PeerBody { from, messages }) => {
-            // A full queue drops messages, as a network does.
-            let _ = app.inbox.try_send(Batch { from, messages });
+async fn receive(State(app): Shared, partition: Option<Path<usize>>, body: Body) -> Response {
+    let number = partition.map_or(0, |Path(number)| number);
+    match (app.partitions.get(number), app.parse::<PeerBody>(body)) {
+        (Some(partition), Ok(PeerBody { from, messages })) => {
+            partition.entrance.peer(Batch { from, messages });
             StatusCode::NO_CONTENT.into_response()
         }
-        Err(refused) => *refused.0,
+        (None, _) => app
+            .bad(format!("there is no partition {number}"))
+            .into_response(),
+        (_, Err(refused)) => refused.into_response(),
     }
 }
 
 impl App {
-    async fn read(
+    pub(super) async fn read(
         &self,
         key: Key,
         headers: &HeaderMap,
@@ -182,10 +228,11 @@ impl App {
             Some("local=true") => true,
             Some(other) => return Err(self.bad(format!("unknown query `{other}`"))),
         };
-        self.submit(headers, uri, operation(request, local)).await
+        let operation = operation(request, local);
+        self.submit(headers, uri, operation, None).await
     }
 
-    async fn change<B: DeserializeOwned>(
+    pub(super) async fn change<B: DeserializeOwned>(
         &self,
         key: Key,
         headers: &HeaderMap,
@@ -194,44 +241,79 @@ impl App {
         request: impl FnOnce(String, B) -> Request,
     ) -> Result<Response, Refused> {
         let key = self.key(key)?;
-        self.no_query(uri)?;
-        let body = self.parse_shallow(body)?;
-        self.submit(headers, uri, operation(request(key, body), false))
-            .await
+        let concern = self.concern(uri)?;
+        let body = self.parse_shallow(body, 1)?;
+        let operation = operation(request(key, body), false);
+        self.submit(headers, uri, operation, concern).await
+    }
+
+    /// A change without a body.
+    pub(super) async fn take(
+        &self,
+        key: Key,
+        headers: &HeaderMap,
+        uri: &Uri,
+        request: fn(String) -> Request,
+    ) -> Result<Response, Refused> {
+        let key = self.key(key)?;
+        let concern = self.concern(uri)?;
+        let operation = operation(request(key), false);
+        self.submit(headers, uri, operation, concern).await
     }
 
     /// Hands the request to the replica and waits for its reply.
-    async fn submit(
+    pub(super) async fn submit(
         &self,
         headers: &HeaderMap,
         uri: &Uri,
         operation: Operation,
+        concern: Option<WriteConcern>,
     ) -> Result<Response, Refused> {
-        let (session, avoid) = (self.session(headers)?, avoided(headers));
+        let partitions = self.partitions.len();
+        let Some(partition) = self.placement.of_all(&operation, partitions) else {
+            return Err(self.bad("the keys lie in different partitions".to_owned()));
+        };
+        self.submit_to(partition, headers, uri, operation, concern)
+            .await
+    }
+
+    async fn submit_to(
+        &self,
+        partition: usize,
+        headers: &HeaderMap,
+        uri: &Uri,
+        operation: Operation,
+        concern: Option<WriteConcern>,
+    ) -> Result<Response, Refused> {
+        let Some(way) = self.partitions.get(partition) else {
+            return Err(self.bad(format!("there is no partition {partition}")));
+        };
+        let session = self.session(headers, partition)?;
         let (sender, reply) = oneshot::channel();
         let call = Call {
             session,
-            avoid,
             operation,
+            concern,
             reply: sender,
         };
-        match self.clients.try_send(call) {
+        match way.entrance.client(call) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => {
+            Err(arrivals::Refused::Full) => {
                 return Ok(self.overloaded("too many requests wait already"));
             }
-            Err(TrySendError::Closed(_)) => {
+            Err(arrivals::Refused::Closed) => {
                 return Ok(self.unavailable(kind::NO_LEADER, "this node stops".to_owned()));
             }
         }
         match reply.await {
-            Ok(reply) => Ok(self.answer(uri, reply)),
+            Ok(reply) => Ok(self.answer(uri, partition, reply)),
             Err(_) => Ok(self.unavailable(kind::UNKNOWN, "this node stops".to_owned())),
         }
     }
 
-    fn answer(&self, uri: &Uri, reply: Reply) -> Response {
-        match said(&self.name, reply) {
+    fn answer(&self, uri: &Uri, number: usize, reply: Reply) -> Response {
+        let of = self.partitions.len();
+        match said(&self.name, replica::Partition { number, of }, reply) {
             Said::Answer(body) => Json(body).into_response(),
             Said::Refused(status, body) => refused(status, body),
             Said::Redirect(to) => self.redirect(uri, &to),
@@ -254,33 +336,48 @@ impl App {
 
     fn key(&self, key: Key) -> Result<String, Refused> {
         match key {
-            Ok(Path(key)) if key.len() > KEY_MAX => {
-                Err(self.bad(format!("the key is longer than {KEY_MAX} bytes")))
-            }
-            Ok(Path(key)) => Ok(key),
+            Ok(Path(key)) => self.check_key(&key).map(|()| key),
             Err(rejection) => Err(self.bad(rejection.body_text())),
         }
     }
 
-    fn session(&self, headers: &HeaderMap) -> Result<u64, Refused> {
-        let Some(value) = headers.get(wire::SESSION_HEADER) else {
-            return Ok(0);
+    /// `POST /members`, of one partition: `?partition=1`.
+    async fn reconfigure(
+        &self,
+        headers: &HeaderMap,
+        uri: &Uri,
+        body: Body,
+    ) -> Result<Response, Refused> {
+        let query = uri.query().unwrap_or_default();
+        let number = match query.strip_prefix("partition=").map(str::parse) {
+            None if query.is_empty() => 0,
+            Some(Ok(number)) => number,
+            _ => return Err(self.bad(format!("unknown query `{query}`"))),
         };
-        let number = value.to_str().ok().and_then(|text| text.parse().ok());
-        number.ok_or_else(|| self.bad(format!("{} is not a number", wire::SESSION_HEADER)))
+        let change = match self.parse(body)? {
+            MembersBody::Join(name) => MemberChange::Join(NodeName(name)),
+            MembersBody::Leave(name) => MemberChange::Leave(NodeName(name)),
+        };
+        let operation = Operation::Reconfigure(change);
+        self.submit_to(number, headers, uri, operation, None).await
     }
 
-    fn no_query(&self, uri: &Uri) -> Result<(), Refused> {
-        match uri.query() {
-            None | Some("") => Ok(()),
-            Some(query) => Err(self.bad(format!("unknown query `{query}`"))),
+    pub(super) fn check_key(&self, key: &str) -> Result<(), Refused> {
+        match key.len() {
+            0 => Err(self.bad("a key is empty".to_owned())),
+            n if n > KEY_MAX => Err(self.bad(format!("the key is longer than {KEY_MAX} bytes"))),
+            _ => Ok(()),
         }
     }
 
-    /// A client's body: an object around its values.
-    fn parse_shallow<B: DeserializeOwned>(&self, body: Body) -> Result<B, Refused> {
+    /// A client's body: so many objects around its values.
+    pub(super) fn parse_shallow<B: DeserializeOwned>(
+        &self,
+        body: Body,
+        around: usize,
+    ) -> Result<B, Refused> {
         if let Ok(bytes) = &body
-            && depth(bytes) > DEPTH_MAX + 1
+            && depth(bytes) > DEPTH_MAX + around
         {
             return Err(self.bad(format!(
                 "bad body: a value nests deeper than {DEPTH_MAX} levels"
@@ -303,7 +400,7 @@ impl App {
         serde_json::from_slice(&bytes).map_err(|error| self.bad(format!("bad body: {error}")))
     }
 
-    fn bad(&self, message: String) -> Refused {
+    pub(super) fn bad(&self, message: String) -> Refused {
         self.refuse(StatusCode::BAD_REQUEST, kind::BAD_REQUEST, message)
             .into()
     }
@@ -363,18 +460,6 @@ fn depth(json: &[u8]) -> usize {
     deepest
 }
 
-/// The replicas that the session has found dead, comma-separated.
-fn avoided(headers: &HeaderMap) -> Vec<NodeName> {
-    let text = headers
-        .get(wire::AVOID_HEADER)
-        .and_then(|value| value.to_str().ok());
-    let names = text.unwrap_or_default().split(',').map(str::trim);
-    names
-        .filter(|name| !name.is_empty())
-        .map(NodeName::from)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -408,6 +493,7 @@ mod tests {
         let snapshot = Arc::new(Snapshot {
             position,
             term,
+            members: Vec::new(),
             state,
         });
         let append = Message::Append(Append {

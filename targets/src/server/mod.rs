@@ -1,14 +1,19 @@
 //! The server that gives a replica sockets, a disk and a clock: what `schism node` runs.
 //!
 //! One task owns the replica and feeds it (`node`), one thread owns the disk (`disk`), one task a peer
-//! sends (`peers`), axum receives (`http`). All decisions are the replica's; all I/O is here. Client
-//! requests pass a bounded queue and are refused when it is full, messages of peers and timers go first.
+//! sends (`peers`), axum receives (`http`). All decisions are the replica's; all I/O is here. What comes waits
+//! in `arrivals`. Each of a node's `partitions` has a replica, a task and a disk thread of its own.
 
 mod args;
+pub(crate) mod arrivals;
+mod asked;
+mod collections;
 mod disk;
 mod http;
 mod node;
+pub(crate) mod partitions;
 pub(crate) mod peers;
+mod transactions;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -17,19 +22,15 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 pub use args::Settings;
 
-use crate::catalog::single_leader::configure;
+use crate::catalog::single_leader::{Setup, configure};
 use crate::registry::OptionError;
+use crate::replicas::Millis;
 use crate::replicas::single_leader::Replica;
-use crate::replicas::{Millis, NodeName};
 use crate::storage::StorageError;
-
-/// Client requests that wait for the replica before new ones are refused.
-const CLIENT_QUEUE: usize = 1024;
-/// Batches of peers that wait for the replica before new ones are dropped.
-const PEER_QUEUE: usize = 1024;
 
 /// Why a server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -87,55 +88,79 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
         .map_err(|source| ServerError::Listen { address, source })
 }
 
-/// Runs a node on a listener until `stop` ends or the disk fails; in-process clusters in tests do this.
+/// Runs a node on a listener until `stop` ends or a disk fails; in-process clusters in tests do this.
 pub async fn serve(
     settings: Settings,
     listener: TcpListener,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
-    let began = Instant::now();
-    let members = settings.members();
-    let (config, fsync) = configure(&settings.options, &settings.id, members);
-    let tick = Duration::from_millis((config.heartbeat.0 / 4).clamp(2, 10));
-    let timeout = Duration::from_millis(config.election_timeout.0.clamp(200, 1000));
-    let (disk, restored) = disk::open(&settings.data)?;
-
-    let (client_sender, clients) = mpsc::channel(CLIENT_QUEUE);
-    let (status_sender, statuses) = mpsc::channel(64);
-    let (peer_sender, inbox) = mpsc::channel(PEER_QUEUE);
-    let (done_sender, completions) = mpsc::unbounded_channel();
-    let own: NodeName = settings.id.as_str().into();
-    let outbox = peers::Outbox::start(&own, &settings.peers, timeout)?;
-    let jobs = disk.start(fsync, done_sender, outbox.clone())?;
-
-    let replica = Replica::new(config, restored, Millis(0));
+    let setup = configure(&settings.options, &settings.id, settings.members());
+    let (mut partitions, mut disks, mut nodes) = (Vec::new(), Vec::new(), JoinSet::new());
+    for number in 0..setup.partitions {
+        let (partition, jobs, node) = start(&settings, &setup, number)?;
+        partitions.push(partition);
+        disks.push(jobs);
+        nodes.spawn(node);
+    }
     tracing::info!(
-        "{own} listens on {}: {:?}",
+        "{} listens on {}: {:?}",
+        settings.id,
         settings.listen,
         settings.options
     );
-    let node = node::Node::new(replica, began, outbox, jobs.clone());
-    let inputs = node::Inputs {
-        clients,
-        statuses,
-        inbox,
-        completions,
-        tick,
-    };
     let app = http::App {
-        name: own,
-        clients: client_sender,
-        statuses: status_sender,
-        inbox: peer_sender,
+        name: settings.id.as_str().into(),
+        partitions,
+        placement: setup.placement,
         addresses: settings.addresses(),
     };
     let result = tokio::select! {
         result = http::serve(listener, Arc::new(app)) => result,
-        () = node.run(inputs) => Err(ServerError::DiskFailed),
+        _ = nodes.join_next() => Err(ServerError::DiskFailed),
         () = stop => Ok(()),
     };
-    finish(&jobs).await;
+    for jobs in &disks {
+        finish(jobs).await;
+    }
     result
+}
+
+/// Opens a partition's disk and prepares the task that owns its replica.
+fn start(
+    settings: &Settings,
+    setup: &Setup,
+    number: usize,
+) -> Result<
+    (
+        http::Partition,
+        disk::Jobs,
+        impl Future<Output = ()> + use<>,
+    ),
+    ServerError,
+> {
+    let config = setup.replica(number);
+    let tick = Duration::from_millis((config.heartbeat.0 / 4).clamp(2, 10));
+    let timeout = Duration::from_millis(config.election_timeout.0.clamp(200, 1000));
+    let folder = partitions::folder(&settings.data, number);
+    let (disk, restored) = disk::open(&folder, setup.log_check)?;
+    let (done, completions) = mpsc::unbounded_channel();
+    let path = partitions::peer_path(number);
+    let outbox = peers::Outbox::start(&config.name, &settings.peers, &path, timeout)?;
+    let jobs = disk.start(setup.fsync, done, outbox.clone())?;
+    let (entrance, arrivals) = arrivals::queues(setup.sharing, tick);
+    let (status_sender, statuses) = mpsc::channel(64);
+    let replica = Replica::new(config, restored, Millis(0));
+    let node = node::Node::new(replica, Instant::now(), outbox, jobs.clone());
+    let inputs = node::Inputs {
+        arrivals,
+        statuses,
+        completions,
+    };
+    let partition = http::Partition {
+        entrance,
+        statuses: status_sender,
+    };
+    Ok((partition, jobs, node.run(inputs)))
 }
 
 /// Lets the disk thread complete what it was given.

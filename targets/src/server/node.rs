@@ -1,29 +1,27 @@
 //! The task that owns the replica: feeds it inputs, carries out its effects.
 //!
-//! No decisions. The order of the branches is the priority: completions of the disk, the clock, peers,
-//! status, and clients last, in batches.
+//! No decisions. The order of the branches is the priority: completions of the disk, status, and then what arrives, in the
+//! order that `arrivals` gives it.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::arrivals::{Arrival, Arrivals};
 use super::disk::{Job, Jobs};
 use super::peers::Outbox;
 use crate::replicas::single_leader::{
-    Effect, Input, Message, Operation, Persisted, Replica, Reply, Request,
+    Effect, Input, Message, Operation, Persisted, Replica, Reply, Request, Session, WriteConcern,
 };
-use crate::replicas::{Millis, NodeName, RequestId};
+use crate::replicas::{Millis, NodeName, Now, RequestId};
 use crate::wire::Status;
-
-/// Client requests taken in one step.
-const CLIENT_BATCH: usize = 256;
 
 /// A client request on its way to the replica.
 pub(super) struct Call {
-    pub(super) session: u64,
-    pub(super) avoid: Vec<NodeName>,
+    pub(super) session: Session,
     pub(super) operation: Operation,
+    pub(super) concern: Option<WriteConcern>,
     pub(super) reply: oneshot::Sender<Reply>,
 }
 
@@ -35,11 +33,15 @@ pub(super) struct Batch {
 
 /// Everything that the task listens to.
 pub(super) struct Inputs {
-    pub(super) clients: mpsc::Receiver<Call>,
+    pub(super) arrivals: Arrivals,
     pub(super) statuses: mpsc::Receiver<oneshot::Sender<Status>>,
-    pub(super) inbox: mpsc::Receiver<Batch>,
     pub(super) completions: mpsc::UnboundedReceiver<Persisted>,
-    pub(super) tick: Duration,
+}
+
+/// Since 1970; zero on a clock that is set before.
+fn wall_clock() -> Millis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Millis(since.map_or(0, |since| since.as_millis() as u64))
 }
 
 /// The replica and where its effects go.
@@ -66,9 +68,6 @@ impl Node {
 
     /// Runs until the disk thread has ended.
     pub(super) async fn run(mut self, mut inputs: Inputs) {
-        let mut ticks = tokio::time::interval(inputs.tick);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut calls = Vec::with_capacity(CLIENT_BATCH);
         let mut alive = true;
         while alive {
             alive = tokio::select! {
@@ -77,17 +76,23 @@ impl Node {
                     Some(done) => self.feed(Input::Persisted(done)),
                     None => false,
                 },
-                _ = ticks.tick() => self.feed(Input::Tick),
-                Some(batch) = inputs.inbox.recv() => self.receive(batch),
                 Some(asker) = inputs.statuses.recv() => {
                     let _ = asker.send(self.replica.status());
                     true
                 }
-                _ = inputs.clients.recv_many(&mut calls, CLIENT_BATCH) => {
-                    let requests = calls.drain(..).map(|call| self.register(call)).collect();
-                    self.feed(Input::Clients(requests))
-                }
+                arrival = inputs.arrivals.next() => self.serve(arrival),
             };
+        }
+    }
+
+    fn serve(&mut self, arrival: Arrival) -> bool {
+        match arrival {
+            Arrival::Tick => self.feed(Input::Tick),
+            Arrival::Peer(batch) => self.receive(batch),
+            Arrival::Clients(calls) => {
+                let requests = calls.into_iter().map(|call| self.register(call)).collect();
+                self.feed(Input::Clients(requests))
+            }
         }
     }
 
@@ -108,14 +113,17 @@ impl Node {
         Request {
             id,
             session: call.session,
-            avoid: call.avoid,
             operation: call.operation,
+            concern: call.concern,
         }
     }
 
     /// One step of the replica; false when the disk is gone.
     fn feed(&mut self, input: Input) -> bool {
-        let now = Millis(self.began.elapsed().as_millis() as u64);
+        let now = Now {
+            monotonic: Millis(self.began.elapsed().as_millis() as u64),
+            wall: wall_clock(),
+        };
         let effects = self.replica.step(now, input);
         effects.into_iter().all(|effect| self.perform(effect))
     }

@@ -1,4 +1,4 @@
-//! Sending to peers: a bounded queue and a task for each, batches of messages by HTTP POST.
+//! Sending to peers: a bounded queue and a task for each peer and partition, batches of messages by HTTP POST.
 //!
 //! Fire and forget: a message that cannot be delivered now is dropped, the replica copes. After a failure
 //! everything queued meanwhile is dropped as well (it is stale), and a hanging connection is given up after
@@ -35,10 +35,11 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Starts a task for each peer; they end with the last clone of the outbox.
+    /// Starts a task for each peer, which sends to this path of it; they end with the last clone of the outbox.
     pub(super) fn start(
         own: &NodeName,
         peers: &[(NodeName, SocketAddr)],
+        path: &str,
         timeout: Duration,
     ) -> Result<Self, reqwest::Error> {
         let mut queues = BTreeMap::new();
@@ -51,7 +52,7 @@ impl Outbox {
                 .pool_max_idle_per_host(1)
                 .connect_timeout(timeout)
                 .build()?;
-            let url = format!("http://{address}/peer");
+            let url = format!("http://{address}{path}");
             let link = Link {
                 own: own.clone(),
                 peer: name.clone(),

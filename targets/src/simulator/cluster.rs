@@ -10,7 +10,7 @@ use super::fault::{Fault, Injected};
 use super::holds::{self, Holds};
 use super::node::{End, Node};
 use super::queue::{Due, Event, Parcel};
-use super::trace::{answer_words, request_words};
+use super::trace::answer_words;
 use super::{
     Call, Effect, Fate, Happened, Heard, Host, Input, Link, Micros, News, Setup, Simulated,
     Simulation, Traced,
@@ -119,6 +119,15 @@ impl<R: Simulated> Cluster<R> {
         true
     }
 
+    /// Sends what a client asks of a node, in the replica's own words.
+    pub fn submit(&mut self, client: usize, node: usize, request: R::Request) -> RequestId {
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        let (from, to) = (Host::Client(client), Host::Node(node));
+        self.post(Link { from, to }, Parcel::Request(id, client, request));
+        id
+    }
+
     /// What concerns whoever drives it, if there is anything.
     pub fn take_news(&mut self) -> Option<News> {
         self.news.pop_front()
@@ -163,7 +172,9 @@ impl<R: Simulated> Cluster<R> {
     fn arrive(&mut self, link: Link, parcel: Parcel<R>) {
         match (parcel, link.to) {
             (Parcel::Message(message), Host::Node(to)) => self.hear(link, to, message),
-            (Parcel::Request(id, call), Host::Node(to)) => self.take_request(link, to, id, call),
+            (Parcel::Request(id, client, request), Host::Node(to)) => {
+                self.take_request(to, id, client, request);
+            }
             (Parcel::Answer(id, heard), _) => self.news.push_back(News::Heard(id, heard)),
             (Parcel::Message(_) | Parcel::Request(..), Host::Client(_)) => {}
         }
@@ -178,24 +189,12 @@ impl<R: Simulated> Cluster<R> {
         self.feed(to, Input::Peer { from, message });
     }
 
-    fn take_request(&mut self, link: Link, to: usize, id: RequestId, call: Call) {
+    fn take_request(&mut self, to: usize, id: RequestId, client: usize, request: R::Request) {
         if self.nodes[to].replica.is_none() {
-            return self.answer(to, call.client, id, Heard::Unreachable);
+            return self.answer(to, client, id, Heard::Unreachable);
         }
-        debug_assert_eq!(
-            link.from,
-            Host::Client(call.client),
-            "clients speak for themselves"
-        );
-        self.nodes[to].waiting.push((id, call.client));
-        let input = Input::Client {
-            id,
-            session: call.session,
-            avoid: call.avoid,
-            local: call.local,
-            request: call.request,
-        };
-        self.feed(to, input);
+        self.nodes[to].waiting.push((id, client));
+        self.feed(to, Input::Client { id, request });
     }
 
     /// One step of a replica, and what it wants done.
@@ -374,7 +373,7 @@ impl<R: Simulated> Cluster<R> {
         }
         let text = match parcel {
             Parcel::Message(message) => R::describe(message),
-            Parcel::Request(_, call) => request_words(&call.request, call.local),
+            Parcel::Request(_, _, request) => R::describe_request(request),
             Parcel::Answer(_, heard) => answer_words(heard),
         };
         self.note(Happened::Sent {
@@ -407,11 +406,8 @@ impl<R: Simulated> Simulation for Cluster<R> {
     }
 
     fn call(&mut self, call: Call) -> RequestId {
-        self.requests += 1;
-        let id = RequestId(self.requests);
-        let (from, to) = (Host::Client(call.client), Host::Node(call.node));
-        self.post(Link { from, to }, Parcel::Request(id, call));
-        id
+        let (client, node) = (call.client, call.node);
+        self.submit(client, node, R::request(call))
     }
 
     fn inject(&mut self, id: u64, fault: &Fault) -> Injected {

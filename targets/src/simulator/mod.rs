@@ -29,7 +29,6 @@ pub use host::{Host, Link, UnknownHost};
 pub use news::{Call, Heard, News};
 pub use trace::{Happened, Traced};
 
-use crate::client::Request;
 use crate::replicas::{NodeName, RequestId};
 use crate::wire::{Said, Status};
 
@@ -41,6 +40,8 @@ pub trait Simulated: Sized {
     type Message: Clone;
     /// One thing for its disk to do.
     type Job;
+    /// What a client asks it.
+    type Request: Clone;
     /// What is on its disk; the default is an empty one.
     type Disk: Clone + Default;
     /// How far the disk is, as the replica is told it.
@@ -52,6 +53,8 @@ pub trait Simulated: Sized {
     fn step(&mut self, clock: Clock, input: Input<Self>, out: &mut Vec<Effect<Self>>);
     /// Its view of itself.
     fn status(&self) -> Status;
+    /// What a client's call asks of it.
+    fn request(call: Call) -> Self::Request;
 
     /// Does a job on a disk.
     fn perform(disk: &mut Self::Disk, job: &Self::Job);
@@ -60,6 +63,8 @@ pub trait Simulated: Sized {
     /// How far a disk is.
     fn done(disk: &Self::Disk) -> Self::Done;
 
+    /// A request for people.
+    fn describe_request(request: &Self::Request) -> String;
     /// A message for people.
     fn describe(message: &Self::Message) -> String;
     /// A job for people; none where there is nothing to say.
@@ -73,14 +78,8 @@ pub enum Input<R: Simulated> {
     Client {
         /// Its number, echoed in the reply.
         id: RequestId,
-        /// The client's session.
-        session: u64,
-        /// Replicas that the session has found dead.
-        avoid: Vec<NodeName>,
-        /// Whether it is about the replica's own state.
-        local: bool,
         /// What is asked.
-        request: Request,
+        request: R::Request,
     },
     /// A message of another node.
     Peer {

@@ -1,7 +1,8 @@
 //! What passes between a simulation and whoever drives it: requests, what is heard of them, alarms.
 
 use crate::client::Request;
-use crate::replicas::{NodeName, RequestId};
+use crate::replicas::RequestId;
+use crate::route::Told;
 use crate::wire::Said;
 
 /// A client's request to one node.
@@ -11,10 +12,8 @@ pub struct Call {
     pub client: usize,
     /// Which node, from 0.
     pub node: usize,
-    /// The session.
-    pub session: u64,
-    /// Replicas that the session has found dead.
-    pub avoid: Vec<NodeName>,
+    /// What the session tells.
+    pub told: Told,
     /// Whether it is about the replica's own state.
     pub local: bool,
     /// What is asked.

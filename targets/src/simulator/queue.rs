@@ -2,13 +2,14 @@
 
 use std::cmp::Ordering;
 
-use super::{Call, Heard, Host, Link, Micros, Simulated};
+use super::{Heard, Host, Link, Micros, Simulated};
 use crate::replicas::RequestId;
 
 /// What is on its way.
 pub(super) enum Parcel<R: Simulated> {
     Message(R::Message),
-    Request(RequestId, Call),
+    /// Of this client.
+    Request(RequestId, usize, R::Request),
     Answer(RequestId, Heard),
 }
 
@@ -16,7 +17,7 @@ impl<R: Simulated> Clone for Parcel<R> {
     fn clone(&self) -> Self {
         match self {
             Self::Message(message) => Self::Message(message.clone()),
-            Self::Request(id, call) => Self::Request(*id, call.clone()),
+            Self::Request(id, client, request) => Self::Request(*id, *client, request.clone()),
             Self::Answer(id, heard) => Self::Answer(*id, heard.clone()),
         }
     }

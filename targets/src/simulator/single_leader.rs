@@ -2,24 +2,30 @@
 //!
 //! Only words are translated here: the replica is the one that runs behind sockets, made from the same options.
 
-use super::{Clock, Cluster, Common, Effect, Force, Input, Micros, Setup, Simulated, Simulation};
+use super::{
+    Call, Clock, Cluster, Common, Effect, Force, Input, Micros, Setup, Simulated, Simulation,
+};
 use crate::catalog::single_leader::configure;
 use crate::registry::Options;
-use crate::replicas::NodeName;
 use crate::replicas::single_leader::{
-    self as replica, Append, AppendAnswer, Config, Entry, Message, Persisted, Replica, Request,
-    Restored, Snapshot, operation, said,
+    self as replica, Append, AppendAnswer, Command, Config, Entry, MemberChange, Message,
+    Operation, Partition, Persisted, Query, Replica, Request, Restored, Session, Snapshot,
+    WriteConcern, operation, said,
 };
-use crate::replicas::{LogPosition, Term};
+use crate::replicas::{LogPosition, Millis, NodeName, Now, Term};
 use crate::wire::Status;
+use serde_json::json;
 use std::sync::Arc;
 
-/// A cluster under these (resolved) options.
+/// Of several partitions each has a leader of its own: that is not simulated.
+const ONLY: Partition = Partition { number: 0, of: 1 };
+
+/// A cluster under these (resolved) options, of one partition.
 pub fn cluster(options: &Options, nodes: usize, setup: &Setup) -> Cluster<Replica> {
     let members: Vec<NodeName> = (1..=nodes).map(|n| NodeName(format!("n{n}"))).collect();
-    let (_, fsync) = configure(options, "n1", members.clone());
+    let fsync = configure(options, "n1", members.clone()).fsync;
     let config = |name: &NodeName| {
-        let (mut config, _) = configure(options, &name.0, members.clone());
+        let mut config = configure(options, &name.0, members.clone()).replica(ONLY.number);
         config.seed ^= setup.seed;
         (name.clone(), config)
     };
@@ -33,6 +39,17 @@ pub fn cluster(options: &Options, nodes: usize, setup: &Setup) -> Cluster<Replic
 /// The same, as something that any driver can drive.
 pub(crate) fn simulation(options: &Options, nodes: usize, setup: &Setup) -> Box<dyn Simulation> {
     Box::new(cluster(options, nodes, setup))
+}
+
+/// What a client asks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// What it tells of its session.
+    pub session: Session,
+    /// What it wants.
+    pub operation: Operation,
+    /// How many nodes must have it.
+    pub concern: Option<WriteConcern>,
 }
 
 /// A node's disk.
@@ -70,6 +87,7 @@ impl Disk {
 impl Simulated for Replica {
     type Config = Config;
     type Message = Message;
+    type Request = Asked;
     type Job = replica::Effect;
     type Disk = Disk;
     type Done = Persisted;
@@ -81,33 +99,43 @@ impl Simulated for Replica {
         };
         let mut config = config.clone();
         config.seed = config.seed.wrapping_add(life << 32);
-        Self::new(config, disk.stored.clone(), clock.monotonic)
+        Self::new(config, disk.stored.clone(), now(clock))
     }
 
     fn step(&mut self, clock: Clock, input: Input<Self>, out: &mut Vec<Effect<Self>>) {
         let input = match input {
-            Input::Client {
+            Input::Client { id, request } => replica::Input::Clients(vec![Request {
                 id,
-                session,
-                avoid,
-                local,
-                request,
-            } => replica::Input::Clients(vec![Request {
-                id,
-                session,
-                avoid,
-                operation: operation(request, local),
+                session: request.session,
+                operation: request.operation,
+                concern: request.concern,
             }]),
             Input::Peer { from, message } => replica::Input::Peer { from, message },
             Input::Tick => replica::Input::Tick,
             Input::Persisted(done) => replica::Input::Persisted(done),
         };
-        let effects = Self::step(self, clock.monotonic, input);
+        let effects = Self::step(self, now(clock), input);
         out.extend(effects.into_iter().map(|effect| translate(self, effect)));
     }
 
     fn status(&self) -> Status {
         Self::status(self)
+    }
+
+    fn request(call: Call) -> Asked {
+        let told = call.told;
+        let millis = |since: std::time::Duration| Millis(since.as_millis() as u64);
+        let session = Session {
+            number: told.number,
+            avoid: told.avoid.into_iter().map(NodeName).collect(),
+            seen: LogPosition(told.seen.get(&ONLY.number).copied().unwrap_or(0)),
+            since_write: told.since_write.map(millis),
+        };
+        Asked {
+            session,
+            operation: operation(call.request, call.local),
+            concern: None,
+        }
     }
 
     fn perform(disk: &mut Disk, job: &replica::Effect) {
@@ -155,6 +183,16 @@ impl Simulated for Replica {
         disk.done
     }
 
+    fn describe_request(asked: &Asked) -> String {
+        match &asked.operation {
+            Operation::Read(query) => query_words(query),
+            Operation::ReadLocal(query) => format!("{}, from its own state", query_words(query)),
+            Operation::Change(command) => command_words(command),
+            Operation::Reconfigure(MemberChange::Join(name)) => format!("{name} is to join"),
+            Operation::Reconfigure(MemberChange::Leave(name)) => format!("{name} is to leave"),
+        }
+    }
+
     fn describe(message: &Message) -> String {
         match message {
             Message::Append(append) => append_words(append),
@@ -162,7 +200,10 @@ impl Simulated for Replica {
             Message::Install { term, snapshot, .. } => {
                 format!("snapshot at {}, term {term}", snapshot.position)
             }
-            Message::VoteRequest { term, pre, last } => vote_words(*term, *pre, *last),
+            Message::VoteRequest {
+                term, pre, last, ..
+            } => vote_words(*term, *pre, *last),
+            Message::TimeoutNow { term } => format!("lead in my place, term {term}"),
             Message::VoteAnswer { term, pre, granted } => {
                 let (vote, word) = (vote(*pre), if *granted { "yes" } else { "no" });
                 format!("{vote} in term {term}: {word}")
@@ -203,10 +244,51 @@ fn translate(replica: &Replica, effect: replica::Effect) -> Effect<Replica> {
         },
         replica::Effect::Reply { to, reply } => Effect::Reply {
             to,
-            said: said(replica.name(), reply),
+            said: said(replica.name(), ONLY, reply),
         },
         replica::Effect::Note(text) => Effect::Note(text),
         job => Effect::Disk(job),
+    }
+}
+
+fn now(clock: Clock) -> Now {
+    let Clock { monotonic, wall } = clock;
+    Now { monotonic, wall }
+}
+
+fn query_words(query: &Query) -> String {
+    match query {
+        Query::Register(key) => format!("read {key}"),
+        Query::Set(key) => format!("read the set {key}"),
+        Query::Counter(key) => format!("read the counter {key}"),
+        Query::Head(key) => format!("read the head of {key}"),
+        Query::Registers(keys) => format!("read {}", keys.join(" ")),
+    }
+}
+
+fn command_words(command: &Command) -> String {
+    match command {
+        Command::Write { key, value } => format!("write {key} = {value}"),
+        Command::Cas { key, old, new } => format!("cas {key} {old} -> {new}"),
+        Command::Add { key, element } => format!("add {element} to {key}"),
+        Command::Increment { key, by } => format!("increment {key} by {by}"),
+        Command::Enqueue { key, element } => format!("enqueue {element} in {key}"),
+        Command::Dequeue { key, expect: None } => format!("dequeue from {key}"),
+        Command::Dequeue {
+            key,
+            expect: Some(expect),
+        } => format!("dequeue {expect} from {key}"),
+        Command::Drain { key } => format!("drain {key}"),
+        Command::Transact { expect, write } => {
+            format!("expect {}, write {}", json!(expect), json!(write))
+        }
+        Command::Transfer { from, to, amount } => format!("transfer {amount} from {from} to {to}"),
+        Command::GenerateId => "generate an id".to_owned(),
+        Command::Noop => "nothing".to_owned(),
+        Command::Members(names) => {
+            let names: Vec<&str> = names.iter().map(|name| name.0.as_str()).collect();
+            format!("the members are {}", names.join(" "))
+        }
     }
 }
 

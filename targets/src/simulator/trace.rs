@@ -1,7 +1,6 @@
 //! What has happened in a simulation, for people: each message once, when it is sent, with what becomes of it.
 
 use super::{Fate, Heard, Host, Link, Micros};
-use crate::client::Request;
 use crate::wire::{AnswerBody, ErrorBody, Said};
 
 /// One thing that happened, and when.
@@ -48,20 +47,7 @@ pub enum Happened {
     },
 }
 
-/// A request in a few words.
-pub(super) fn request_words(request: &Request, local: bool) -> String {
-    let here = if local { ", from its own state" } else { "" };
-    match request {
-        Request::Read { key } => format!("read {key}{here}"),
-        Request::ReadSet { key } => format!("read the set {key}{here}"),
-        Request::Write { key, value } => format!("write {key} = {value}"),
-        Request::Cas { key, old, new } => format!("cas {key} {old} -> {new}"),
-        Request::Add { key, element } => format!("add {element} to {key}"),
-        Request::GenerateId => "generate an id".to_owned(),
-    }
-}
-
-/// What is heard of it, likewise.
+/// What is heard of a request, in a few words.
 pub(super) fn answer_words(heard: &Heard) -> String {
     match heard {
         Heard::Said(Said::Answer(AnswerBody { value, .. })) => format!("ok: {value}"),

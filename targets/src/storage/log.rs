@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::record::{Decoded, Record, checksum, decode, encode, u32_at, u64_at};
 use super::whole::sync_dir;
-use super::{StorageError, failed};
+use super::{LogCheck, StorageError, failed};
 
 const MAGIC: &[u8; 8] = b"schismL1";
 const SEGMENT_HEADER: usize = 8 + 8 + 8 + 4;
@@ -84,6 +84,16 @@ impl Segment {
 }
 
 impl LogFile {
+    /// Opens the log in `dir`, believing nothing that is not whole, or all that it should hold.
+    pub fn open_with(dir: &Path, check: LogCheck) -> Result<(Self, Recovery), StorageError> {
+        let (mut log, mut recovery) = Self::open(dir)?;
+        if check == LogCheck::None && recovery.lost_durable {
+            let synced = log.noted()?;
+            log.pretend(synced, &mut recovery)?;
+        }
+        Ok((log, recovery))
+    }
+
     /// Opens the log in `dir`, creating an empty one where there is none, and cuts what is not whole.
     pub fn open(dir: &Path) -> Result<(Self, Recovery), StorageError> {
         fs::create_dir_all(dir).map_err(failed("create", dir))?;
@@ -126,10 +136,30 @@ impl LogFile {
         self.dirty
     }
 
+    /// What is missing up to a position is taken to be there, with nothing in it.
+    fn pretend(&mut self, through: u64, recovery: &mut Recovery) -> Result<(), StorageError> {
+        let term = self.last_term;
+        let missing = (self.last() + 1..=through).map(|position| Record {
+            term,
+            position,
+            payload: Vec::new(),
+        });
+        let missing: Vec<Record> = missing.collect();
+        self.append(&missing)?;
+        recovery.records.extend(missing);
+        recovery.lost_durable = false;
+        Ok(())
+    }
+
+    /// The position that is noted as durable.
+    fn noted(&self) -> Result<u64, StorageError> {
+        let read = read_marker(&self.marker);
+        read.map_err(failed("read", &self.dir.join(MARKER)))
+    }
+
     /// Of the active segment: its path, where the last record ends that is durable, and where each one after it ends.
     pub(super) fn unsynced(&self) -> Result<(&Path, u64, Vec<u64>), StorageError> {
-        let read = read_marker(&self.marker);
-        let synced = read.map_err(failed("read", &self.dir.join(MARKER)))?;
+        let synced = self.noted()?;
         let active = self.active();
         let durable = synced.saturating_sub(active.base) as usize;
         let ends = active.records.iter().map(|(end, _)| *end);

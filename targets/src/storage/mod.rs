@@ -33,6 +33,16 @@ pub enum Fsync {
     Never,
 }
 
+/// What is done to find out, at the start, whether a log is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogCheck {
+    /// Each record is held against its checksum, and the end against what is known to have been durable.
+    Checksum,
+    /// Nothing: the log is believed to reach as far as it is noted to have been durable, whatever is there. What is missing is taken for
+    /// entries without a content (D14); so `MySQL`'s replicas skip events where `relay-log.info` is ahead of a torn relay log.
+    None,
+}
+
 /// The disk failed. After a failed fsync nothing is known about the file (Rebello et al. 2020), so a
 /// server stops.
 #[derive(Debug, thiserror::Error)]

@@ -1,16 +1,21 @@
 //! A simulated cluster that is watched: after every step of a replica what must hold at every moment is looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
+#![allow(dead_code, reason = "each test file takes what it needs")]
+
+use std::collections::BTreeMap;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use schism_targets::client::Request;
 use schism_targets::registry::target;
-use schism_targets::replicas::single_leader::{Ack, Config, Failover, ReadMode, Replica};
+use schism_targets::replicas::single_leader::{
+    Ack, Config, Failover, Join, LeaseClock, Operation, Query, ReadMode, Replica, Session,
+    WriteConcern,
+};
 use schism_targets::replicas::{LogPosition, Millis, NodeName, RequestId, Term};
 use schism_targets::simulator::fates::{self, Weather};
+use schism_targets::simulator::single_leader::Asked;
 use schism_targets::simulator::{
-    Call, Cluster, Common, Fault, Happened, Heard, Host, Kept, Link, Machine, Micros, News, Setup,
+    Cluster, Common, Fault, Happened, Heard, Host, Kept, Link, Machine, Micros, News, Setup,
     Simulation, Whom,
 };
 use schism_targets::storage::Fsync;
@@ -23,6 +28,7 @@ const PARTITION: u64 = 1;
 const PAUSE: u64 = 100;
 const DOWN: u64 = 200;
 const POWER: u64 = 300;
+const CLOCK: u64 = 301;
 
 pub(crate) struct Sim {
     pub(crate) cluster: Cluster<Replica>,
@@ -112,6 +118,11 @@ fn config(size: usize, index: usize, seed: u64) -> Config {
         election_timeout: Millis(200),
         heartbeat: Millis(30),
         follower_lag: Millis(0),
+        lease_clock: LeaseClock::Monotonic,
+        window: Millis(500),
+        join: Join::SnapshotWithPosition,
+        priority: BTreeMap::new(),
+        bug: None,
         snapshot_every: 1000,
         pending_max: 1000,
         commit_timeout: Millis(2000),
@@ -172,16 +183,19 @@ impl Sim {
 
     // ---- faults
 
-    pub(crate) fn partition(&mut self, groups: &[&[usize]]) {
-        let hosts = |group: &&[usize]| group.iter().copied().map(Host::Node).collect();
-        let groups = groups.iter().map(hosts).collect();
+    /// These on one side, the others on the other.
+    pub(crate) fn partition(&mut self, side: &[usize]) {
+        let other = (0..self.size).filter(|node| !side.contains(node));
+        let groups = vec![
+            side.iter().copied().map(Host::Node).collect(),
+            other.map(Host::Node).collect(),
+        ];
         self.heal();
         self.cluster.inject(PARTITION, &Fault::Partition { groups });
     }
 
     pub(crate) fn isolate(&mut self, index: usize) {
-        let others: Vec<usize> = (0..self.size).filter(|n| *n != index).collect();
-        self.partition(&[&[index], &others]);
+        self.partition(&[index]);
     }
 
     pub(crate) fn heal(&mut self) {
@@ -220,25 +234,38 @@ impl Sim {
         self.cluster.heal(POWER);
     }
 
+    /// The wall clock is set back by a minute.
+    pub(crate) fn set_back(&mut self, index: usize) {
+        let (who, by_ms) = (Whom::Host(Host::Node(index)), -60_000);
+        self.cluster.inject(CLOCK, &Fault::Clock { who, by_ms });
+    }
+
     pub(crate) fn some_kept(&mut self) -> Kept {
         Kept([0, 50, 100][self.rng.random_range(0..3)])
     }
 
     // ---- clients
 
-    pub(crate) fn submit(&mut self, node: usize, request: Request) -> RequestId {
-        self.ask(node, request, false)
+    /// Asks a node, and waits for as long as a request and its answer take when nobody else is asked.
+    pub(crate) fn submit(&mut self, node: usize, operation: Operation) -> RequestId {
+        self.submit_with(node, operation, Session::default(), None)
     }
 
-    fn ask(&mut self, node: usize, request: Request, local: bool) -> RequestId {
-        self.cluster.call(Call {
-            client: 0,
-            node,
-            session: 1,
-            avoid: Vec::new(),
-            local,
-            request,
-        })
+    pub(crate) fn submit_with(
+        &mut self,
+        node: usize,
+        operation: Operation,
+        session: Session,
+        concern: Option<WriteConcern>,
+    ) -> RequestId {
+        let asked = Asked {
+            session,
+            operation,
+            concern,
+        };
+        let id = self.cluster.submit(0, node, asked);
+        self.run_for(2);
+        id
     }
 
     pub(crate) fn said(&self, id: RequestId) -> Option<&Said> {
@@ -267,9 +294,17 @@ impl Sim {
         }
     }
 
+    /// The position of the last change of what was read or written.
+    pub(crate) fn version(&self, id: RequestId) -> Option<u64> {
+        match self.said(id) {
+            Some(Said::Answer(body)) => body.version,
+            _ => None,
+        }
+    }
+
     /// What a replica's applied state says.
-    pub(crate) fn local(&mut self, index: usize, request: Request) -> serde_json::Value {
-        let id = self.ask(index, request, true);
+    pub(crate) fn local(&mut self, index: usize, query: Query) -> serde_json::Value {
+        let id = self.submit(index, Operation::ReadLocal(query));
         self.run_until("a live replica answers a local read", |sim| sim.done(id));
         self.value(id).unwrap()
     }
@@ -376,24 +411,5 @@ impl Invariants {
                 status.node
             );
         }
-    }
-}
-
-/// What a random workload did, by element of the set `s` and position of register `x`.
-#[derive(Default)]
-pub(crate) struct Ledger {
-    pub(crate) adds: BTreeMap<RequestId, u64>,
-    pub(crate) reads: BTreeMap<RequestId, Option<u64>>,
-    pub(crate) writes: BTreeSet<RequestId>,
-}
-
-impl Ledger {
-    /// The newest acknowledged position of register `x`.
-    pub(crate) fn newest(&self, sim: &Sim) -> Option<u64> {
-        let versions = self.writes.iter().filter_map(|id| match sim.said(*id) {
-            Some(Said::Answer(body)) => body.version,
-            _ => None,
-        });
-        versions.max()
     }
 }

@@ -4,13 +4,13 @@
 //! last seen of the key; until it has seen something, it writes instead.
 
 use crate::generator::{Generator, Mix, Unique, stream};
-use crate::registry::number;
-use crate::{Completion, Invocation, OptionSpec, Options, Workload};
+use crate::registry::{ValueKind, number};
+use crate::{Completion, Invocation, OptionSpec, Options, Workload, claims};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use schism_history::EventKind;
 use schism_targets::client::Request;
-use schism_targets::registry::{Guarantees, ReadPromise};
+use schism_targets::registry::Guarantees;
 use serde_json::{Value, json};
 
 /// The workload.
@@ -19,30 +19,29 @@ pub(super) struct Register;
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "keys",
-        default: 5,
-        min: 1,
-        max: 10_000,
+        default: "5",
+        values: ValueKind::Count {
+            min: 1,
+            max: 10_000,
+        },
         help: "how many registers",
     },
     OptionSpec {
         name: "reads",
-        default: 50,
-        min: 0,
-        max: 1000,
+        default: "50",
+        values: ValueKind::Count { min: 0, max: 1000 },
         help: "weight of reads in the mix",
     },
     OptionSpec {
         name: "writes",
-        default: 35,
-        min: 1,
-        max: 1000,
+        default: "35",
+        values: ValueKind::Count { min: 1, max: 1000 },
         help: "weight of writes in the mix",
     },
     OptionSpec {
         name: "cas",
-        default: 15,
-        min: 0,
-        max: 1000,
+        default: "15",
+        values: ValueKind::Count { min: 0, max: 1000 },
         help: "weight of compare-and-sets in the mix",
     },
 ];
@@ -81,7 +80,7 @@ impl Workload for Register {
         })
     }
 
-    fn request(&self, invocation: &Invocation) -> Request {
+    fn request(&self, _: &Options, invocation: &Invocation) -> Request {
         let key = invocation.key_name();
         match invocation.f {
             "write" => Request::Write {
@@ -97,31 +96,15 @@ impl Workload for Register {
         }
     }
 
-    fn final_reads(&self, options: &Options) -> Vec<Invocation> {
+    fn final_reads(&self, options: &Options, _workers: u64) -> Vec<Invocation> {
         (0..number(options, "keys"))
             .map(|k| Invocation::on(&key_name(k), "read", Value::Null))
             .collect()
     }
 
     fn claims(&self, guarantees: &Guarantees) -> Vec<&'static str> {
-        let mut claims = vec!["convergence", "recovery"];
-        match guarantees.reads {
-            // Reads at the leader are sold as current; whether a deposed one goes on answering is what is to be found out.
-            ReadPromise::Linearizable | ReadPromise::Leader => {
-                claims.extend([
-                    "linearizable",
-                    "stale-reads",
-                    "monotonic-reads",
-                    "read-your-writes",
-                ]);
-            }
-            ReadPromise::Sticky => claims.push("monotonic-reads"),
-            ReadPromise::Eventual => {}
-        }
-        if guarantees.no_split_brain {
-            claims.push("split-brain");
-        }
-        claims
+        let reads = claims::of_reads(guarantees.reads);
+        claims::with_common(*guarantees, &[&["convergence"], reads].concat())
     }
 }
 

@@ -3,7 +3,7 @@
 //! The plainest witness of a lost write: an element that was acknowledged and is in no final read.
 
 use crate::generator::{Generator, Unique};
-use crate::{Invocation, OptionSpec, Options, Workload};
+use crate::{Invocation, OptionSpec, Options, Workload, claims};
 use schism_targets::client::Request;
 use schism_targets::registry::Guarantees;
 use serde_json::Value;
@@ -30,7 +30,7 @@ impl Workload for Set {
         Box::new(Adds(Unique::new(worker, workers)))
     }
 
-    fn request(&self, invocation: &Invocation) -> Request {
+    fn request(&self, _: &Options, invocation: &Invocation) -> Request {
         let key = invocation.key_name();
         match invocation.f {
             "add" => Request::Add {
@@ -41,17 +41,13 @@ impl Workload for Set {
         }
     }
 
-    fn final_reads(&self, _: &Options) -> Vec<Invocation> {
+    fn final_reads(&self, _: &Options, _workers: u64) -> Vec<Invocation> {
         vec![Invocation::on(KEY, "read", Value::Null)]
     }
 
     fn claims(&self, guarantees: &Guarantees) -> Vec<&'static str> {
         // An acknowledged element that is gone is a loss whatever the target promises.
-        let mut claims = vec!["lost-writes", "convergence", "recovery"];
-        if guarantees.no_split_brain {
-            claims.push("split-brain");
-        }
-        claims
+        claims::with_common(*guarantees, &["lost-writes", "convergence"])
     }
 }
 

@@ -3,7 +3,7 @@
 //! The incident behind it: GitHub, 2012, where a promoted replica handed out auto-increment ids again.
 
 use crate::generator::Generator;
-use crate::{Invocation, OptionSpec, Options, Workload};
+use crate::{Invocation, OptionSpec, Options, Workload, claims};
 use schism_targets::client::Request;
 use schism_targets::registry::Guarantees;
 use serde_json::Value;
@@ -34,20 +34,16 @@ impl Workload for UniqueIds {
         Box::new(Generate)
     }
 
-    fn request(&self, _: &Invocation) -> Request {
+    fn request(&self, _: &Options, _: &Invocation) -> Request {
         Request::GenerateId
     }
 
-    fn final_reads(&self, _: &Options) -> Vec<Invocation> {
+    fn final_reads(&self, _: &Options, _workers: u64) -> Vec<Invocation> {
         Vec::new()
     }
 
     fn claims(&self, guarantees: &Guarantees) -> Vec<&'static str> {
-        let mut claims = vec!["unique-ids", "recovery"];
-        if guarantees.no_split_brain {
-            claims.push("split-brain");
-        }
-        claims
+        claims::with_common(*guarantees, &["unique-ids"])
     }
 }
 

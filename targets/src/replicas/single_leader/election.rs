@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use super::config::Failover;
+use super::bugs::Bug;
+use super::config::{Failover, ReadMode};
 use super::leader::Leadership;
 use super::message::{HardState, Message, Refusal, Reply};
 use super::naive::Asking;
@@ -33,29 +34,50 @@ impl Replica {
             Failover::Off if self.config.is_fixed_leader() => {
                 self.lead(Term(self.hard.term.0 + 1));
             }
-            Failover::Naive => self.ask_around(),
-            Failover::Consensus if self.hard.voter => self.ask_for_votes(true),
-            Failover::Off | Failover::Consensus => self.leader = None,
+            Failover::Naive if self.may_campaign() => self.ask_around(),
+            Failover::Consensus if self.may_campaign() => self.ask_for_votes(),
+            _ => self.leader = None,
         }
     }
 
-    fn ask_for_votes(&mut self, pre: bool) {
-        let own = BTreeSet::from([self.config.name.clone()]);
+    /// Whether it may try to lead.
+    pub(super) fn may_campaign(&self) -> bool {
+        let has_vote = self.hard.voter || self.config.failover != Failover::Consensus;
+        has_vote && self.is_member() && self.config.may_lead(&self.config.name)
+    }
+
+    /// Asks who would vote for it.
+    fn ask_for_votes(&mut self) {
+        self.counters.elections += 1;
+        self.role = Role::Candidate(Candidacy::PreVote(self.own_vote()));
+        self.request_votes(Term(self.hard.term.0 + 1), true, false);
+    }
+
+    /// Stands for election; `handed_over` where the leader itself asked for it.
+    pub(super) fn stand(&mut self, handed_over: bool) {
+        let term = Term(self.hard.term.0 + 1);
+        self.note(format!("candidate in term {term}"));
+        self.hard.term = term;
+        self.hard.voted_for = Some(self.config.name.clone());
+        self.save_hard_state();
+        self.role = Role::Candidate(Candidacy::Vote(self.own_vote()));
+        self.request_votes(term, false, handed_over);
+    }
+
+    fn own_vote(&self) -> BTreeSet<NodeName> {
+        BTreeSet::from([self.config.name.clone()])
+    }
+
+    fn request_votes(&mut self, term: Term, pre: bool, handed_over: bool) {
         self.leader = None;
         self.heard = None;
-        let term = Term(self.hard.term.0 + 1);
-        if pre {
-            self.counters.elections += 1;
-            self.role = Role::Candidate(Candidacy::PreVote(own));
-        } else {
-            self.note(format!("candidate in term {term}"));
-            self.hard.term = term;
-            self.hard.voted_for = Some(self.config.name.clone());
-            self.save_hard_state();
-            self.role = Role::Candidate(Candidacy::Vote(own));
-        }
         let last = self.log.last_id();
-        self.send_to_all(&Message::VoteRequest { term, pre, last });
+        self.send_to_all(&Message::VoteRequest {
+            term,
+            pre,
+            handed_over,
+            last,
+        });
         self.count_votes();
     }
 
@@ -64,16 +86,18 @@ impl Replica {
         from: &NodeName,
         term: Term,
         pre: bool,
+        handed_over: bool,
         last: (Term, LogPosition),
     ) {
-        if self.config.failover != Failover::Consensus {
+        let leased = !pre && !handed_over && self.has_granted_lease();
+        if self.config.failover != Failover::Consensus || leased {
             return;
         }
         if !pre && term > self.hard.term {
             self.become_follower(term, None);
         }
         let granted = self.hard.voter
-            && last >= self.log.last_id()
+            && (last >= self.log.last_id() || self.has(Bug::SkipLogCheck))
             && if pre {
                 self.would_vote(term)
             } else {
@@ -88,6 +112,13 @@ impl Replica {
         self.send(from, Message::VoteAnswer { term, pre, granted });
     }
 
+    /// Whether a leader may be reading on the strength of this node's last answer: then a vote for another would
+    /// break its lease (Ongaro's thesis, 6.4.1). A node that has just started does not remember whether it gave one.
+    fn has_granted_lease(&self) -> bool {
+        let started = self.now.since(self.started) < self.config.election_timeout;
+        self.config.read == ReadMode::LeaderLease && (self.hears_leader() || started)
+    }
+
     /// A pre-vote is refused while a leader is heard: its followers do not want another.
     fn would_vote(&self, term: Term) -> bool {
         term > self.hard.term && self.leadership().is_none() && !self.hears_leader()
@@ -99,6 +130,7 @@ impl Replica {
             .voted_for
             .as_ref()
             .is_none_or(|voted| voted == candidate);
+        let free = free || self.has(Bug::VoteTwiceInATerm);
         term == self.hard.term && free && self.leadership().is_none()
     }
 
@@ -129,13 +161,16 @@ impl Replica {
     }
 
     fn count_votes(&mut self) {
-        let majority = self.config.majority();
+        let enough = |votes: &BTreeSet<NodeName>| {
+            let counted = votes.iter().filter(|name| self.members().contains(name));
+            counted.count() >= self.majority()
+        };
         match &self.role {
-            Role::Candidate(Candidacy::PreVote(votes)) if votes.len() >= majority => {
+            Role::Candidate(Candidacy::PreVote(votes)) if enough(votes) => {
                 self.reset_election_timer();
-                self.ask_for_votes(false);
+                self.stand(false);
             }
-            Role::Candidate(Candidacy::Vote(votes)) if votes.len() >= majority => {
+            Role::Candidate(Candidacy::Vote(votes)) if enough(votes) => {
                 self.lead(self.hard.term);
             }
             _ => {}
@@ -157,7 +192,7 @@ impl Replica {
         self.leader = own;
         self.counters.terms_led += 1;
         let term_start = self.log.last().next();
-        let peers = self.config.peers().cloned();
+        let peers = self.other_members().cloned();
         let lead = Leadership::new(peers, self.now, term_start);
         self.role = Role::Leader(Box::new(lead));
         self.note(format!(
@@ -197,10 +232,15 @@ impl Replica {
             let message = format!("this node ceased to lead with the entry at {position} pending");
             self.reply(waiting.id, Reply::Unknown { message });
         }
-        for read in lead.reads.into_all() {
+        for id in lead.concerned.into_ids() {
+            let message = "this node ceased to lead before enough nodes had it".to_owned();
+            self.reply(id, Reply::Unknown { message });
+        }
+        let reads = lead.reads.into_all().map(|read| read.id);
+        for id in reads.chain(lead.joining.map(|joining| joining.id)) {
             let message = "this node has ceased to lead".to_owned();
             self.reply(
-                read.id,
+                id,
                 Reply::Refused {
                     refusal: Refusal::NoLeader,
                     message,
@@ -219,11 +259,9 @@ impl Replica {
             return;
         }
         let recent = |heard: Millis| now.since(heard) <= timeout;
-        let answering = lead
-            .progress
-            .values()
-            .filter(|p| p.voter && p.heard.is_some_and(recent));
-        if answering.count() + 1 < self.config.majority() {
+        let answering = self.quorum(lead).flatten();
+        let answering = answering.filter(|p| p.heard.is_some_and(recent)).count();
+        if answering + usize::from(self.is_member()) < self.majority() {
             self.note("no majority answers".to_owned());
             self.become_follower(self.hard.term, None);
         }

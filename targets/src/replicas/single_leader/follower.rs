@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::bugs::Bug;
 use super::message::{Append, AppendAnswer, Effect, Entry, Message, Rejection, Snapshot};
 use super::{Replica, Role};
 use crate::replicas::{LogPosition, NodeName, Term};
@@ -49,7 +50,7 @@ impl Replica {
         }
         match self.log.term_at(previous) {
             None => reject(self.log.base()),
-            Some(own) if own == term => None,
+            Some(own) if own == term || self.has(Bug::KeepConflictingTail) => None,
             Some(_) if previous <= self.snapshot.position => needs_snapshot(),
             Some(_) => reject(
                 self.log
@@ -61,7 +62,11 @@ impl Replica {
 
     fn accept(&mut self, append: &Append) -> Option<Rejection> {
         let through = LogPosition(append.previous.1.0 + append.entries.len() as u64);
-        let differs = |entry: &&Arc<Entry>| self.log.term_at(entry.position) != Some(entry.term);
+        let blind = self.has(Bug::KeepConflictingTail);
+        let differs = |entry: &&Arc<Entry>| {
+            let known = self.log.term_at(entry.position);
+            known != Some(entry.term) && !(blind && known.is_some())
+        };
         if let Some(first) = append
             .entries
             .iter()
@@ -88,6 +93,7 @@ impl Replica {
 
     fn extend(&mut self, entries: Vec<Arc<Entry>>) {
         for entry in &entries {
+            self.members.learn(entry);
             self.log.push(Arc::clone(entry));
         }
         self.effects.push(Effect::Append {
@@ -118,6 +124,7 @@ impl Replica {
             return;
         }
         let cut = self.log.truncate(position);
+        self.members.truncate(position);
         self.counters.truncated_entries += cut as u64;
         self.note(format!(
             "truncates {cut} entries after {position}: the leader has others"
@@ -181,6 +188,7 @@ impl Replica {
         self.new_epoch();
         self.disk.position = LogPosition::START;
         self.log = super::Log::new((snapshot.term, snapshot.position), Vec::new());
+        self.members = self.members_of(snapshot);
         self.snapshot = Arc::clone(snapshot);
         self.state = snapshot.state.clone();
         self.applied = snapshot.position;
@@ -193,7 +201,7 @@ impl Replica {
 
     /// What this follower may vouch for: equal to the leader's log, and durable.
     pub(super) fn matched(&self) -> LogPosition {
-        self.verified.min(self.disk.position)
+        self.verified.min(self.durable())
     }
 
     pub(super) fn answer_leader(&mut self, rejection: Option<Rejection>) {

@@ -96,6 +96,7 @@ impl Replica {
             || progress
                 .joining_since
                 .is_some_and(|round| self.confirmed_round(lead) >= round);
-        progress.heard.is_some() && !progress.voter && caught_up && confirmed
+        let member = self.members().contains(name);
+        progress.heard.is_some() && !progress.voter && member && caught_up && confirmed
     }
 }

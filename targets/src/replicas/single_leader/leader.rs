@@ -7,14 +7,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::config::{Ack, Failover};
+use super::bugs::Bug;
+use super::concern::Concerned;
+use super::config::{Ack, Failover, Join};
+use super::lease::Lease;
+use super::members::Joining;
 use super::message::{
     Append, AppendAnswer, Command, Effect, Entry, Message, Operation, Refusal, Reply, Request,
+    Snapshot, WriteConcern,
 };
 use super::reads::Reads;
 use super::state::Outcome;
 use super::{Replica, Role};
-use crate::replicas::{LogPosition, Millis, NodeName, RequestId, Term};
+use crate::replicas::{LogPosition, Millis, NodeName, Now, RequestId, Term};
 
 /// Entries in one message, and about how many bytes.
 const BATCH_ENTRIES: usize = 512;
@@ -28,7 +33,8 @@ const SILENT_HEARTBEATS: u64 = 5;
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) id: RequestId,
-    since: Millis,
+    pub(super) since: Millis,
+    pub(super) concern: Option<WriteConcern>,
 }
 
 /// What a leader knows about a follower.
@@ -64,7 +70,13 @@ pub(super) struct Leadership {
     heartbeat_due: Millis,
     in_sync: Option<NodeName>,
     pub(super) pending: BTreeMap<LogPosition, Waiting>,
+    pub(super) concerned: Concerned,
     pub(super) reads: Reads,
+    pub(super) lease: Lease,
+    /// A node that is on its way to become a member.
+    pub(super) joining: Option<Joining>,
+    /// When another was last asked to lead.
+    pub(super) handed_over: Option<Millis>,
 }
 
 impl Leadership {
@@ -73,15 +85,7 @@ impl Leadership {
         since: Millis,
         term_start: LogPosition,
     ) -> Self {
-        let progress = |name| {
-            (
-                name,
-                Progress {
-                    next: term_start,
-                    ..Progress::default()
-                },
-            )
-        };
+        let progress = |name| (name, Progress::from(term_start));
         Self {
             progress: peers.map(progress).collect(),
             since,
@@ -90,7 +94,11 @@ impl Leadership {
             heartbeat_due: since,
             in_sync: None,
             pending: BTreeMap::new(),
+            concerned: Concerned::default(),
             reads: Reads::default(),
+            lease: Lease::default(),
+            joining: None,
+            handed_over: None,
         }
     }
 }
@@ -107,7 +115,12 @@ impl Replica {
             match request.operation.clone() {
                 Operation::Read(query) => self.on_read(&request, query),
                 Operation::ReadLocal(query) => self.read_local(request.id, &query),
-                Operation::Change(command) => self.on_change(request.id, command, &mut commands),
+                Operation::Change(command) => self.on_change(&request, command, &mut commands),
+                Operation::Reconfigure(change) => {
+                    // Requests are taken in order, so what came before stands before the new list.
+                    self.append(std::mem::take(&mut commands));
+                    self.on_reconfigure(request.id, change);
+                }
             }
         }
         if !commands.is_empty() {
@@ -116,16 +129,32 @@ impl Replica {
         }
     }
 
-    fn on_change(&mut self, id: RequestId, command: Command, commands: &mut Vec<Command>) {
+    fn on_change(&mut self, request: &Request, command: Command, commands: &mut Vec<Command>) {
+        let Request { id, concern, .. } = *request;
         let position = LogPosition(self.log.last().0 + commands.len() as u64 + 1);
-        let (max, since) = (self.config.pending_max, self.now);
-        match &mut self.role {
-            Role::Leader(lead) if lead.pending.len() < max => {
-                lead.pending.insert(position, Waiting { id, since });
-                commands.push(command);
+        match &self.role {
+            Role::Leader(lead) if lead.pending.len() < self.config.pending_max => {
+                if !self.refuses_concern(id, concern) {
+                    self.wait_for_commit(id, position, concern);
+                    commands.push(command);
+                }
             }
             Role::Leader(_) => self.refuse_overload(id),
             _ => self.refuse_or_redirect(id),
+        }
+    }
+
+    /// A client waits until the entry at a position is applied.
+    pub(super) fn wait_for_commit(
+        &mut self,
+        id: RequestId,
+        position: LogPosition,
+        concern: Option<WriteConcern>,
+    ) {
+        let since = self.now;
+        if let Role::Leader(lead) = &mut self.role {
+            let waiting = Waiting { id, since, concern };
+            lead.pending.insert(position, waiting);
         }
     }
 
@@ -151,7 +180,10 @@ impl Replica {
         self.reply(id, reply);
     }
 
-    fn append(&mut self, commands: Vec<Command>) {
+    pub(super) fn append(&mut self, commands: Vec<Command>) {
+        if commands.is_empty() {
+            return;
+        }
         let term = self.hard.term;
         let mut entries = Vec::with_capacity(commands.len());
         for command in commands {
@@ -160,6 +192,7 @@ impl Replica {
                 position: self.log.last().next(),
                 command,
             });
+            self.members.learn(&entry);
             self.log.push(Arc::clone(&entry));
             entries.push(entry);
         }
@@ -180,12 +213,16 @@ impl Replica {
         }
         self.choose_in_sync();
         self.give_up_waiting();
+        self.yield_to_wanted();
         self.check_quorum();
     }
 
     /// Sends each follower what it lacks; with `beat` also where it lacks nothing.
     pub(super) fn replicate_to_all(&mut self, beat: bool) {
-        let peers: Vec<_> = self.config.peers().cloned().collect();
+        let Role::Leader(lead) = &self.role else {
+            return;
+        };
+        let peers: Vec<_> = lead.progress.keys().cloned().collect();
         for peer in peers {
             self.replicate(&peer, beat);
         }
@@ -255,7 +292,7 @@ impl Replica {
             .is_none_or(|(sent, ..)| now.since(sent) > patience);
         if due && progress.heard.is_some() {
             self.counters.snapshots_sent += 1;
-            let snapshot = Arc::new(self.snapshot_now());
+            let snapshot = Arc::new(self.snapshot_to_send());
             self.note(format!("sends {to} a snapshot at {}", snapshot.position));
             let (term, round) = (self.hard.term, self.next_round());
             if let Some(progress) = self.progress_mut(to) {
@@ -274,10 +311,25 @@ impl Replica {
         }
     }
 
+    /// What a node is sent that lacks too much. Without its position, a snapshot is taken for one of now: what came after it is
+    /// missed (D13).
+    fn snapshot_to_send(&self) -> Snapshot {
+        let now = self.as_saved(self.snapshot_now());
+        match self.config.join {
+            Join::SnapshotWithPosition => now,
+            Join::SnapshotOnly => Snapshot {
+                state: self.snapshot.state.clone(),
+                ..now
+            },
+        }
+    }
+
     fn next_round(&mut self) -> u64 {
+        let (monotonic, wall) = (self.now, self.wall);
         match &mut self.role {
             Role::Leader(lead) => {
                 lead.round += 1;
+                lead.lease.sent(lead.round, Now { monotonic, wall });
                 lead.round
             }
             _ => 0,
@@ -345,19 +397,19 @@ impl Replica {
 
     /// How far the `ack` option's rule is met.
     fn acknowledged(&self, lead: &Leadership) -> LogPosition {
-        let own = self.disk.position;
-        let mut matched: Vec<LogPosition> = vec![own];
-        matched.extend(lead.progress.values().map(|progress| {
-            if self.counts(progress) {
-                progress.matched
-            } else {
-                LogPosition::START
-            }
-        }));
+        let own = self.durable();
+        let others = self.quorum(lead);
+        let mut matched: Vec<_> = others
+            .map(|p| p.map_or(LogPosition::START, |p| p.matched))
+            .collect();
+        if self.is_member() {
+            matched.push(own);
+        }
         matched.sort_unstable_by(|a, b| b.cmp(a));
         let nodes = matched.len();
         match self.config.ack {
-            _ if nodes == 1 => own,
+            _ if nodes == 1 => matched[0],
+            _ if self.has(Bug::AckBeforeReplicate) => own,
             Ack::Async => own,
             Ack::SemiSync => {
                 let in_sync = lead
@@ -366,12 +418,11 @@ impl Replica {
                     .and_then(|name| lead.progress.get(name));
                 in_sync.map_or(LogPosition::START, |progress| progress.matched.min(own))
             }
-            Ack::Majority => matched[self.config.majority() - 1],
+            Ack::Majority => matched[self.majority() - 1],
             Ack::Sync => matched[nodes - 1],
         }
     }
 
-    /// Under consensus a node without a vote is in no quorum.
     pub(super) fn counts(&self, progress: &Progress) -> bool {
         progress.voter || self.config.failover != Failover::Consensus
     }
@@ -405,10 +456,11 @@ impl Replica {
         }
     }
 
-    fn is_in_sync(&self, lead: &Leadership, name: &NodeName) -> bool {
+    pub(super) fn is_in_sync(&self, lead: &Leadership, name: &NodeName) -> bool {
         let recent = |heard| self.now.since(heard) <= self.config.election_timeout;
         lead.progress.get(name).is_some_and(|p| {
-            self.counts(p) && p.heard.is_some_and(recent) && p.matched >= self.committed
+            let counts = self.counts(p) && self.members().contains(name);
+            counts && p.heard.is_some_and(recent) && p.matched >= self.committed
         })
     }
 
@@ -436,7 +488,7 @@ impl Replica {
         };
         if let Some(waiting) = lead.pending.remove(&position) {
             let reply = self.reply_from(outcome);
-            self.reply(waiting.id, reply);
+            self.answer_with_concern(&waiting, position, reply);
         }
     }
 
@@ -456,6 +508,16 @@ impl Replica {
         for id in expired {
             let message = "not committed in time; it may still be".to_owned();
             self.reply(id, Reply::Unknown { message });
+        }
+    }
+}
+
+impl From<LogPosition> for Progress {
+    /// Nothing is known; what is sent next is the entry at this position.
+    fn from(next: LogPosition) -> Self {
+        Self {
+            next,
+            ..Self::default()
         }
     }
 }

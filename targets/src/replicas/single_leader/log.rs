@@ -124,9 +124,17 @@ impl Command {
     pub(super) fn size(&self) -> usize {
         40 + match self {
             Self::Noop | Self::GenerateId => 0,
+            Self::Members(members) => members.iter().map(|name| name.0.len() + 3).sum(),
             Self::Write { key, value } => key.len() + size_of_value(value),
             Self::Cas { key, old, new } => key.len() + size_of_value(old) + size_of_value(new),
-            Self::Add { key, element } => key.len() + size_of_value(element),
+            Self::Add { key, element } | Self::Enqueue { key, element } => {
+                key.len() + size_of_value(element)
+            }
+            Self::Increment { key, .. } => key.len() + 8,
+            Self::Dequeue { key, expect } => key.len() + expect.as_ref().map_or(0, size_of_value),
+            Self::Drain { key } => key.len(),
+            Self::Transact { expect, write } => size_of_fields(expect) + size_of_fields(write),
+            Self::Transfer { from, to, .. } => from.len() + to.len() + 8,
         }
     }
 }
@@ -136,12 +144,18 @@ fn size_of_value(value: &serde_json::Value) -> usize {
     match value {
         String(text) => text.len() + 2,
         Array(items) => 2 + items.iter().map(size_of_value).sum::<usize>(),
-        Object(fields) => fields
-            .iter()
-            .map(|(name, v)| name.len() + 4 + size_of_value(v))
-            .sum(),
+        Object(fields) => size_of_fields(fields),
         _ => 8,
     }
+}
+
+fn size_of_fields<'v>(
+    fields: impl IntoIterator<Item = (&'v String, &'v serde_json::Value)>,
+) -> usize {
+    let sizes = fields
+        .into_iter()
+        .map(|(name, value)| name.len() + 4 + size_of_value(value));
+    sizes.sum()
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 //! Only data. The peer messages follow Raft (Ongaro and Ousterhout 2014, figure 2, and section 7 for
 //! snapshots), with the naive take-over and the admission of new nodes beside them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::state::KeySpace;
-use crate::replicas::{LogPosition, NodeName, RequestId, Term};
+use super::state::{Conflict, KeySpace};
+use crate::replicas::{LogPosition, Millis, NodeName, RequestId, Term};
 
 /// A change of the key space, decided when it is applied, in log order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,8 +41,53 @@ pub enum Command {
         /// What.
         element: Value,
     },
+    /// Adds to a counter.
+    Increment {
+        /// Which.
+        key: String,
+        /// How much; may be negative.
+        by: i64,
+    },
+    /// Puts an element at the end of a queue.
+    Enqueue {
+        /// Which.
+        key: String,
+        /// What.
+        element: Value,
+    },
+    /// Takes the first element of a queue.
+    Dequeue {
+        /// Which.
+        key: String,
+        /// Which element that must be; none: whichever it is.
+        expect: Option<Value>,
+    },
+    /// Takes all elements of a queue.
+    Drain {
+        /// Which.
+        key: String,
+    },
+    /// Sets several registers if others, or the same, hold what is expected (etcd's transactions); an absent
+    /// one holds null.
+    Transact {
+        /// What must be there; nothing: whatever is there.
+        expect: BTreeMap<String, Value>,
+        /// What is there then.
+        write: BTreeMap<String, Value>,
+    },
+    /// Moves an amount from one register to another, both holding whole numbers, if the first holds so much.
+    Transfer {
+        /// Which.
+        from: String,
+        /// To which.
+        to: String,
+        /// How much.
+        amount: u64,
+    },
     /// Hands out the next number.
     GenerateId,
+    /// Who the cluster is from here on; holds once it is in the log, see `members`.
+    Members(Vec<NodeName>),
 }
 
 /// One entry of the replicated log.
@@ -62,6 +108,9 @@ pub struct Snapshot {
     pub position: LogPosition,
     /// That entry's term.
     pub term: Term,
+    /// Who the cluster was then; empty in files of older versions, which knew only the configured ones.
+    #[serde(default)]
+    pub members: Vec<NodeName>,
     /// The state after it.
     pub state: KeySpace,
 }
@@ -84,6 +133,12 @@ pub enum Query {
     Register(String),
     /// A set.
     Set(String),
+    /// A counter.
+    Counter(String),
+    /// The first element of a queue.
+    Head(String),
+    /// Several registers, as they were at one moment.
+    Registers(Vec<String>),
 }
 
 /// What a client asks for.
@@ -95,6 +150,82 @@ pub enum Operation {
     ReadLocal(Query),
     /// A change.
     Change(Command),
+    /// A change of the members.
+    Reconfigure(MemberChange),
+}
+
+impl Operation {
+    /// The keys that it touches.
+    pub fn keys(&self) -> Vec<&str> {
+        match self {
+            Self::Read(query) | Self::ReadLocal(query) => query.keys(),
+            Self::Change(command) => command.keys(),
+            Self::Reconfigure(_) => Vec::new(),
+        }
+    }
+}
+
+impl Query {
+    fn keys(&self) -> Vec<&str> {
+        match self {
+            Self::Register(key) | Self::Set(key) | Self::Counter(key) | Self::Head(key) => {
+                vec![key]
+            }
+            Self::Registers(keys) => keys.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
+impl Command {
+    fn keys(&self) -> Vec<&str> {
+        match self {
+            Self::Write { key, .. }
+            | Self::Cas { key, .. }
+            | Self::Add { key, .. }
+            | Self::Increment { key, .. }
+            | Self::Enqueue { key, .. }
+            | Self::Dequeue { key, .. }
+            | Self::Drain { key } => vec![key],
+            Self::Transact { expect, write } => expect
+                .keys()
+                .chain(write.keys())
+                .map(String::as_str)
+                .collect(),
+            Self::Transfer { from, to, .. } => vec![from, to],
+            Self::Noop | Self::GenerateId | Self::Members(_) => Vec::new(),
+        }
+    }
+}
+
+/// A node comes or goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberChange {
+    /// This one becomes a member, once it has caught up.
+    Join(NodeName),
+    /// This one is none any more.
+    Leave(NodeName),
+}
+
+/// How many nodes must have a write durably before its client is answered, on top of what `ack` asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteConcern {
+    /// So many, the leader included.
+    pub nodes: usize,
+    /// After so long the client is told that nobody knows.
+    pub timeout: Millis,
+}
+
+/// What a client tells of its session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Session {
+    /// Its number.
+    pub number: u64,
+    /// Replicas that it has found dead.
+    pub avoid: Vec<NodeName>,
+    /// The newest position that it has been shown.
+    pub seen: LogPosition,
+    /// How long ago its last write was acknowledged.
+    pub since_write: Option<Millis>,
 }
 
 /// One client request.
@@ -103,11 +234,11 @@ pub struct Request {
     /// The server's number for it, echoed in the reply.
     pub id: RequestId,
     /// The client's session.
-    pub session: u64,
-    /// Replicas that this session has found dead.
-    pub avoid: Vec<NodeName>,
+    pub session: Session,
     /// What it wants.
     pub operation: Operation,
+    /// For a change: how many must have it.
+    pub concern: Option<WriteConcern>,
 }
 
 /// What comes in.
@@ -149,6 +280,8 @@ pub enum Refusal {
     Joining,
     /// Too much waits already.
     Overloaded,
+    /// This replica did not get what the session has seen in time.
+    Behind,
 }
 
 /// The answer to a client.
@@ -162,14 +295,11 @@ pub enum Reply {
         term: Term,
         /// The position of the last change of the item.
         version: Option<LogPosition>,
+        /// What the replica had applied: the session has seen this much.
+        seen: LogPosition,
     },
     /// It was ordered, and refused by the state it met.
-    Precondition {
-        /// Why.
-        message: String,
-        /// What was there.
-        current: Value,
-    },
+    Precondition(Conflict),
     /// It was not begun.
     Refused {
         /// The kind.
@@ -267,6 +397,9 @@ pub enum Message {
         term: Term,
         /// Only asking, nobody is bound (Ongaro 2014, section 9.6).
         pre: bool,
+        /// The leader wants it: who has promised the leader a lease votes all the same.
+        #[serde(default)]
+        handed_over: bool,
         /// The candidate's last entry.
         last: (Term, LogPosition),
     },
@@ -278,6 +411,11 @@ pub enum Message {
         pre: bool,
         /// Yes.
         granted: bool,
+    },
+    /// The leader asks for an election at once, which the receiver shall win (Ongaro 2014, section 3.10).
+    TimeoutNow {
+        /// The leader's term.
+        term: Term,
     },
     /// Naive take-over: how far are you, and do you see a leader?
     PositionQuery {

@@ -14,16 +14,24 @@
 //! | `election`, `naive` | who leads: by vote, or by looking around |
 //! | `leader` | replication, commit rules, client writes |
 //! | `follower` | accepting the leader's log, truncation, snapshots |
-//! | `reads` | who may answer a read, and when |
+//! | `reads`, `lease` | who may answer a read, and when |
+//! | `concern` | how many nodes a client wants to have its write |
 //! | `service` | a client's request as an operation, a reply as an answer |
 //! | `join` | how a node without (trustworthy) data becomes a voter |
+//! | `bugs` | mistakes that real systems have made, to be found |
+//! | `members`, `handover` | nodes that come and go, leaders that give way |
 
+mod bugs;
+mod concern;
 mod config;
 mod election;
 mod follower;
+mod handover;
 mod join;
 mod leader;
+mod lease;
 mod log;
+mod members;
 mod message;
 mod naive;
 mod reads;
@@ -36,18 +44,22 @@ use std::sync::Arc;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-pub use config::{Ack, Config, Failover, ReadMode, UnknownValue};
+pub use bugs::{BUGS, Bug};
+pub use config::{Ack, Config, Failover, Join, LeaseClock, ReadMode, UnknownValue};
 pub use message::{
-    Append, AppendAnswer, Command, Effect, Entry, HardState, Input, Message, Operation, Persisted,
-    PositionReport, Query, Refusal, Rejection, Reply, Request, Snapshot,
+    Append, AppendAnswer, Command, Effect, Entry, HardState, Input, MemberChange, Message,
+    Operation, Persisted, PositionReport, Query, Refusal, Rejection, Reply, Request, Session,
+    Snapshot, WriteConcern,
 };
 pub use reads::sticky_replica;
-pub use service::{operation, said};
-pub use state::{KeySpace, Outcome};
+pub use service::{Partition, operation, said};
+pub use state::{Conflict, ConflictKind, KeySpace, Outcome};
 
 use self::leader::Leadership;
 use self::log::Log;
-use super::{LogPosition, Millis, NodeName, RequestId, Term};
+use self::members::Members;
+use self::reads::Behind;
+use super::{LogPosition, Millis, NodeName, Now, RequestId, Term};
 use crate::wire;
 
 /// What a node finds on its disk when it starts.
@@ -65,6 +77,13 @@ pub struct Restored {
     pub damaged: bool,
 }
 
+impl Restored {
+    fn entries_after(&self, position: LogPosition) -> impl Iterator<Item = &Arc<Entry>> {
+        let entries = self.entries.iter();
+        entries.filter(move |entry| entry.position > position)
+    }
+}
+
 #[derive(Debug)]
 enum Role {
     Follower,
@@ -78,6 +97,8 @@ pub struct Replica {
     config: Config,
     rng: ChaCha8Rng,
     now: Millis,
+    wall: Millis,
+    started: Millis,
 
     hard: HardState,
     hard_sequence: u64,
@@ -86,6 +107,7 @@ pub struct Replica {
     log: Log,
     epoch: u64,
     snapshot: Arc<Snapshot>,
+    members: Members,
     state: KeySpace,
     committed: LogPosition,
     applied: LogPosition,
@@ -107,6 +129,8 @@ pub struct Replica {
     /// Caught up since the start: may serve reads.
     serving: bool,
     serve_from: Option<LogPosition>,
+    /// Reads that wait here until this replica has what their sessions have seen.
+    behind: Vec<Behind>,
     blank_seen: BTreeSet<NodeName>,
     hello_due: Millis,
 
@@ -116,16 +140,24 @@ pub struct Replica {
 
 impl Replica {
     /// A replica with what its disk holds. Nothing happens before the first [`Replica::step`].
-    pub fn new(mut config: Config, restored: Restored, now: Millis) -> Self {
+    pub fn new(mut config: Config, restored: Restored, now: impl Into<Now>) -> Self {
+        let Now { monotonic, wall } = now.into();
+        let now = monotonic;
         config.members.sort();
         let rng = ChaCha8Rng::seed_from_u64(config.seed);
-        let log = Log::new(restored.base, restored.entries);
         let snapshot = restored
             .snapshot
+            .clone()
             .unwrap_or_else(|| Arc::new(empty_snapshot()));
+        let first = members_or(&snapshot.members, &config);
+        let after = restored.entries_after(snapshot.position);
+        let members = Members::new(first, snapshot.position, after);
+        let log = Log::new(restored.base, restored.entries);
         let mut replica = Self {
             rng,
             now,
+            wall,
+            started: now,
             hard: restored.hard,
             hard_sequence: 0,
             disk: Persisted {
@@ -139,6 +171,7 @@ impl Replica {
             committed: snapshot.position,
             applied: snapshot.position,
             snapshot,
+            members,
             held_back: VecDeque::new(),
             role: Role::Follower,
             leader: None,
@@ -150,6 +183,7 @@ impl Replica {
             wants_snapshot: false,
             serving: false,
             serve_from: None,
+            behind: Vec::new(),
             blank_seen: BTreeSet::new(),
             hello_due: now,
             counters: wire::Counters::default(),
@@ -164,8 +198,10 @@ impl Replica {
     }
 
     /// Takes one input at a time that never runs backwards, and answers what is to be done, in order.
-    pub fn step(&mut self, now: Millis, input: Input) -> Vec<Effect> {
-        self.now = self.now.max(now);
+    pub fn step(&mut self, now: impl Into<Now>, input: Input) -> Vec<Effect> {
+        let Now { monotonic, wall } = now.into();
+        self.now = self.now.max(monotonic);
+        self.wall = wall;
         match input {
             Input::Clients(requests) => self.on_clients(requests),
             Input::Peer { from, message } => {
@@ -197,8 +233,10 @@ impl Replica {
             in_sync: self.in_sync().into_iter().map(|name| name.0).collect(),
             snapshot: self.snapshot.position.0,
             voter: self.hard.voter,
+            members: self.members().iter().map(|name| name.0.clone()).collect(),
             pending: lead.map_or(0, |lead| lead.pending.len() as u64),
             counters: self.counters,
+            partitions: Vec::new(),
         }
     }
 
@@ -244,12 +282,16 @@ impl Replica {
             } => {
                 self.on_install(from, term, round, &snapshot);
             }
-            Message::VoteRequest { term, pre, last } => {
-                self.on_vote_request(from, term, pre, last);
-            }
+            Message::VoteRequest {
+                term,
+                pre,
+                handed_over,
+                last,
+            } => self.on_vote_request(from, term, pre, handed_over, last),
             Message::VoteAnswer { term, pre, granted } => {
                 self.on_vote_answer(from, term, pre, granted);
             }
+            Message::TimeoutNow { term } => self.on_timeout_now(from, term),
             Message::PositionQuery { round } => self.on_position_query(from, round),
             Message::PositionAnswer { round, report } => {
                 self.on_position_answer(from, round, report);
@@ -284,7 +326,10 @@ impl Replica {
     fn advance(&mut self) {
         self.advance_commit();
         self.release_held_back();
+        self.tend_concerned();
         self.answer_reads();
+        self.answer_behind();
+        self.tend_members();
         self.start_serving();
         self.take_snapshot();
     }
@@ -306,6 +351,9 @@ impl Replica {
     }
 
     fn apply_through(&mut self, position: LogPosition) {
+        if self.has(Bug::ApplyOutOfOrder) && self.leadership().is_none() {
+            self.apply_reversed(position);
+        }
         while self.applied < position {
             let next = self.applied.next();
             let Some(entry) = self.log.get(next).cloned() else {
@@ -317,9 +365,24 @@ impl Replica {
         }
     }
 
+    fn apply_reversed(&mut self, position: LogPosition) {
+        let together = (self.applied.0 + 1..=position.0).rev().map(LogPosition);
+        let entries: Option<Vec<_>> = together.map(|at| self.log.get(at).cloned()).collect();
+        for entry in entries.unwrap_or_default() {
+            self.state.apply(entry.position, &entry.command);
+            self.applied = position;
+        }
+    }
+
     /// A follower that restarted may be far behind what it has shown before; it stays silent until it has
     /// applied what the leader had committed when they first met.
     fn start_serving(&mut self) {
+        if !self.is_member() {
+            // One that has left is told nothing any more; should it come back, it starts anew.
+            self.serving = false;
+            self.serve_from = None;
+            return;
+        }
         if self.serving {
             return;
         }
@@ -339,7 +402,12 @@ impl Replica {
         let drop_through = self.snapshot.position;
         self.snapshot = Arc::new(self.snapshot_now());
         self.log.drop_through(drop_through);
-        let snapshot = Arc::clone(&self.snapshot);
+        self.members.forget_before(self.snapshot.position);
+        let snapshot = if self.has(Bug::SnapshotAheadOfState) {
+            Arc::new(self.as_saved((*self.snapshot).clone()))
+        } else {
+            Arc::clone(&self.snapshot)
+        };
         self.note(format!(
             "snapshot at {}, log kept after {drop_through}",
             snapshot.position
@@ -356,8 +424,14 @@ impl Replica {
         Snapshot {
             position: self.applied,
             term,
+            members: self.members.at(self.applied).to_vec(),
             state: self.state.clone(),
         }
+    }
+
+    fn members_of(&self, snapshot: &Snapshot) -> Members {
+        let first = members_or(&snapshot.members, &self.config);
+        Members::new(first, snapshot.position, [])
     }
 
     fn save_hard_state(&mut self) {
@@ -399,10 +473,21 @@ impl Replica {
     }
 }
 
+/// Who the cluster is as a snapshot has it: one that names nobody means those that the node was started with.
+fn members_or(snapshot: &[NodeName], config: &Config) -> Vec<NodeName> {
+    let known = if snapshot.is_empty() {
+        &config.members
+    } else {
+        snapshot
+    };
+    known.to_vec()
+}
+
 fn empty_snapshot() -> Snapshot {
     Snapshot {
         position: LogPosition::START,
         term: Term(0),
+        members: Vec::new(),
         state: KeySpace::default(),
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Asking {
     reports: BTreeMap<NodeName, PositionReport>,
 }
 
-type Rank<'a> = (bool, (Term, LogPosition), Reverse<&'a NodeName>);
+type Rank<'a> = (bool, (Term, LogPosition), u64, Reverse<&'a NodeName>);
 
 impl Replica {
     pub(super) fn ask_around(&mut self) {
@@ -83,8 +83,7 @@ impl Replica {
             return;
         };
         let missing = self
-            .config
-            .peers()
+            .other_members()
             .any(|peer| asking.lost.as_ref() != Some(peer) && !asking.reports.contains_key(peer));
         if missing && self.now < asking.until {
             return;
@@ -101,10 +100,19 @@ impl Replica {
 
     fn is_best(&self, reports: &BTreeMap<NodeName, PositionReport>) -> bool {
         let own = self.own_report();
-        let mine = rank(&self.config.name, &own);
-        reports
+        let mine = self.rank(&self.config.name, &own);
+        let mut members = reports
             .iter()
-            .all(|(name, report)| !report.sees_leader && rank(name, report) < mine)
+            .filter(|(name, _)| self.members().contains(name));
+        members.all(|(name, report)| {
+            let ahead = self.config.may_lead(name) && self.rank(name, report) > mine;
+            !report.sees_leader && !ahead
+        })
+    }
+
+    fn rank<'a>(&self, name: &'a NodeName, report: &PositionReport) -> Rank<'a> {
+        let priority = self.config.priority_of(name);
+        (report.voter, report.last, priority, Reverse(name))
     }
 
     fn next_ballot(&self, highest: Term) -> Term {
@@ -118,8 +126,4 @@ impl Replica {
         let next = highest.0 + 1;
         Term(next + (own + nodes - next % nodes) % nodes)
     }
-}
-
-fn rank<'a>(name: &'a NodeName, report: &PositionReport) -> Rank<'a> {
-    (report.voter, report.last, Reverse(name))
 }

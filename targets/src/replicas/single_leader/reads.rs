@@ -4,15 +4,18 @@
 //! until a majority has answered a message that was sent *after* the read arrived, and until that position
 //! (and the term's first entry) is applied; then the state is as new as anything that had been
 //! acknowledged before. `leader` waits only for the term's first entry, so a new leader knows all that its
-//! predecessor acknowledged, but a deposed one does not know that it is deposed (D07). `any` and `sticky`
-//! answer from the replica's applied state.
+//! predecessor acknowledged, but a deposed one does not know that it is deposed (D07). `leader-lease` asks nobody while a lease
+//! runs, and else as `leader-quorum` does. `any` and `sticky` answer from the replica's applied state; `window` as `leader` for a while after
+//! the session's own write and then as `any`; `caught-up` as `any`, once the replica has what the session has seen (Terry et
+//! al. 1994).
 
+use super::bugs::Bug;
 use super::config::ReadMode;
 use super::leader::Leadership;
 use super::message::{Query, Refusal, Reply, Request};
 use super::state::Outcome;
 use super::{Replica, Role};
-use crate::replicas::{LogPosition, NodeName, RequestId};
+use crate::replicas::{LogPosition, Millis, NodeName, RequestId};
 
 /// A read that waits.
 #[derive(Debug)]
@@ -21,6 +24,13 @@ pub(super) struct PendingRead {
     query: Query,
     /// What must be applied before the answer.
     index: LogPosition,
+}
+
+/// A read that waits for what its session has seen.
+#[derive(Debug)]
+pub(super) struct Behind {
+    read: PendingRead,
+    since: Millis,
 }
 
 /// The reads of a leader, from arrival to answer. One confirmation is under way at a time; the reads that
@@ -50,10 +60,19 @@ impl Reads {
 impl Replica {
     pub(super) fn on_read(&mut self, request: &Request, query: Query) {
         match self.config.read {
-            ReadMode::Any => self.read_here(request.id, &query),
+            ReadMode::Window if self.in_window(request) => self.read_as_leader(request.id, query),
+            ReadMode::Any | ReadMode::Window => self.read_here(request.id, &query),
             ReadMode::Sticky => self.read_sticky(request, &query),
-            ReadMode::Leader | ReadMode::LeaderQuorum => self.read_as_leader(request.id, query),
+            ReadMode::CaughtUp => self.read_caught_up(request, query),
+            ReadMode::Leader | ReadMode::LeaderQuorum | ReadMode::LeaderLease => {
+                self.read_as_leader(request.id, query);
+            }
         }
+    }
+
+    fn in_window(&self, request: &Request) -> bool {
+        let since = request.session.since_write;
+        since.is_some_and(|since| since < self.config.window)
     }
 
     /// The own applied state, whatever the role.
@@ -66,19 +85,54 @@ impl Replica {
         if self.serving {
             self.read_local(id, query);
         } else {
-            let message = "this replica has not caught up since it started".to_owned();
-            self.reply(
-                id,
-                Reply::Refused {
-                    refusal: Refusal::Joining,
-                    message,
-                },
-            );
+            let message = "this replica has not caught up since it started";
+            self.refuse(id, Refusal::Joining, message);
+        }
+    }
+
+    fn refuse(&mut self, id: RequestId, refusal: Refusal, message: &str) {
+        let message = message.to_owned();
+        self.reply(id, Reply::Refused { refusal, message });
+    }
+
+    fn read_caught_up(&mut self, request: &Request, query: Query) {
+        let (id, index) = (request.id, request.session.seen);
+        if !self.serving || self.applied >= index {
+            return self.read_here(id, &query);
+        }
+        if self.behind.len() >= self.config.pending_max {
+            return self.refuse_overload(id);
+        }
+        let read = PendingRead { id, query, index };
+        let since = self.now;
+        self.behind.push(Behind { read, since });
+    }
+
+    /// Answers the reads whose time has come, and refuses those that have waited too long.
+    pub(super) fn answer_behind(&mut self) {
+        if self.behind.is_empty() {
+            return;
+        }
+        let (now, applied, patience) = (self.now, self.applied, self.config.commit_timeout);
+        let waits = |b: &Behind| b.read.index > applied && now.since(b.since) <= patience;
+        let (waiting, over) = std::mem::take(&mut self.behind)
+            .into_iter()
+            .partition(waits);
+        self.behind = waiting;
+        let over: Vec<Behind> = over;
+        for Behind { read, .. } in over {
+            if read.index <= applied {
+                self.read_here(read.id, &read.query);
+            } else {
+                let message = "this replica lacks what the session has seen";
+                self.refuse(read.id, Refusal::Behind, message);
+            }
         }
     }
 
     fn read_sticky(&mut self, request: &Request, query: &Query) {
-        match sticky_replica(&self.config.members, request.session, &request.avoid) {
+        let session = &request.session;
+        match sticky_replica(self.members(), session.number, &session.avoid) {
             Some(name) if *name != self.config.name => {
                 let name = name.clone();
                 self.reply(request.id, Reply::Redirect(name));
@@ -102,13 +156,15 @@ impl Replica {
 
     /// Moves reads on as far as they may go.
     pub(super) fn answer_reads(&mut self) {
-        let needs_quorum = self.config.read == ReadMode::LeaderQuorum;
+        self.take_confirmed();
+        let trusted = self
+            .leadership()
+            .is_some_and(|lead| self.trusts_itself(lead));
         if let Role::Leader(lead) = &mut self.role
-            && !needs_quorum
+            && trusted
         {
             lead.reads.confirmed.append(&mut lead.reads.arrived);
         }
-        self.take_confirmed();
         if self.start_confirming() {
             self.replicate_to_all(true);
             self.take_confirmed();
@@ -116,15 +172,25 @@ impl Replica {
         self.answer_confirmed();
     }
 
+    /// Whether a leader answers without asking who still follows it.
+    fn trusts_itself(&self, lead: &Leadership) -> bool {
+        match self.config.read {
+            ReadMode::LeaderQuorum => self.has(Bug::ReadWithoutQuorum),
+            ReadMode::LeaderLease => !lead.reads.arrived.is_empty() && self.holds_lease(lead),
+            _ => true,
+        }
+    }
+
     fn take_confirmed(&mut self) {
         let Role::Leader(lead) = &self.role else {
             return;
         };
         let confirmed = self.confirmed_round(lead);
-        if let Role::Leader(lead) = &mut self.role
-            && confirmed >= lead.reads.round
-        {
-            lead.reads.confirmed.append(&mut lead.reads.confirming);
+        if let Role::Leader(lead) = &mut self.role {
+            lead.lease.confirmed(confirmed);
+            if confirmed >= lead.reads.round {
+                lead.reads.confirmed.append(&mut lead.reads.confirming);
+            }
         }
     }
 
@@ -158,16 +224,13 @@ impl Replica {
     /// The highest message number of this term that a majority has answered: at the moment when such a
     /// message was sent this node still led. New nodes without a vote do not count.
     pub(super) fn confirmed_round(&self, lead: &Leadership) -> u64 {
-        let mut rounds: Vec<u64> = vec![u64::MAX];
-        rounds.extend(lead.progress.values().map(|progress| {
-            if self.counts(progress) {
-                progress.acked_round
-            } else {
-                0
-            }
-        }));
+        let others = self.quorum(lead);
+        let mut rounds: Vec<_> = others.map(|p| p.map_or(0, |p| p.acked_round)).collect();
+        if self.is_member() {
+            rounds.push(u64::MAX);
+        }
         rounds.sort_unstable_by(|a, b| b.cmp(a));
-        rounds.get(self.config.majority() - 1).copied().unwrap_or(0)
+        rounds.get(self.majority() - 1).copied().unwrap_or(0)
     }
 
     pub(super) fn reply_from(&self, outcome: Outcome) -> Reply {
@@ -176,8 +239,9 @@ impl Replica {
                 value,
                 term: self.hard.term,
                 version,
+                seen: self.applied,
             },
-            Outcome::Precondition { message, current } => Reply::Precondition { message, current },
+            Outcome::Precondition(conflict) => Reply::Precondition(conflict),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Here it is decided which replies are definite: the status and the kind say it (`wire::is_definite`).
 
 use super::message::{Command, Operation, Query, Refusal, Reply};
+use super::state::ConflictKind;
 use crate::client::Request;
 use crate::replicas::NodeName;
 use crate::wire::{AnswerBody, ErrorBody, Said, kind};
@@ -14,18 +15,37 @@ pub fn operation(request: Request, local: bool) -> Operation {
     } else {
         Operation::Read
     };
+    let change = Operation::Change;
     match request {
         Request::Read { key } => read(Query::Register(key)),
         Request::ReadSet { key } => read(Query::Set(key)),
-        Request::Write { key, value } => Operation::Change(Command::Write { key, value }),
-        Request::Cas { key, old, new } => Operation::Change(Command::Cas { key, old, new }),
-        Request::Add { key, element } => Operation::Change(Command::Add { key, element }),
-        Request::GenerateId => Operation::Change(Command::GenerateId),
+        Request::ReadCounter { key } => read(Query::Counter(key)),
+        Request::ReadHead { key } => read(Query::Head(key)),
+        Request::ReadMany { keys } => read(Query::Registers(keys)),
+        Request::Write { key, value } => change(Command::Write { key, value }),
+        Request::Cas { key, old, new } => change(Command::Cas { key, old, new }),
+        Request::Add { key, element } => change(Command::Add { key, element }),
+        Request::Increment { key, by } => change(Command::Increment { key, by }),
+        Request::Enqueue { key, element } => change(Command::Enqueue { key, element }),
+        Request::Dequeue { key, expect } => change(Command::Dequeue { key, expect }),
+        Request::Drain { key } => change(Command::Drain { key }),
+        Request::Transact { expect, write } => change(Command::Transact { expect, write }),
+        Request::Transfer { from, to, amount } => change(Command::Transfer { from, to, amount }),
+        Request::GenerateId => change(Command::GenerateId),
     }
 }
 
+/// Which of a node's partitions answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partition {
+    /// Its number.
+    pub number: usize,
+    /// How many there are: of several, each has terms of its own, and answers say none.
+    pub of: usize,
+}
+
 /// What this node says to a client whose request got this reply.
-pub fn said(node: &NodeName, reply: Reply) -> Said {
+pub fn said(node: &NodeName, partition: Partition, reply: Reply) -> Said {
     let refused = |status, kind: &str, message, value| {
         let (error, node) = (kind.to_owned(), Some(node.0.clone()));
         let body = ErrorBody {
@@ -41,18 +61,30 @@ pub fn said(node: &NodeName, reply: Reply) -> Said {
             value,
             term,
             version,
+            seen,
         } => Said::Answer(AnswerBody {
             value,
             node: node.0.clone(),
-            term: Some(term.0),
+            term: Some(term.0).filter(|_| partition.of == 1),
             version: version.map(|position| position.0),
+            seen: seen.0,
+            partition: partition.number,
         }),
-        Reply::Precondition { message, current } => {
-            refused(409, kind::PRECONDITION, message, Some(current))
+        Reply::Precondition(conflict) => {
+            let word = conflict_word(conflict.kind);
+            refused(409, word, conflict.message, Some(conflict.current))
         }
         Reply::Refused { refusal, message } => refused(503, word(refusal), message, None),
         Reply::Unknown { message } => refused(503, kind::UNKNOWN, message, None),
         Reply::Redirect(to) => Said::Redirect(to),
+    }
+}
+
+fn conflict_word(kind: ConflictKind) -> &'static str {
+    match kind {
+        ConflictKind::Unexpected => kind::PRECONDITION,
+        ConflictKind::Empty => kind::EMPTY,
+        ConflictKind::InsufficientFunds => kind::INSUFFICIENT_FUNDS,
     }
 }
 
@@ -61,5 +93,6 @@ fn word(refusal: Refusal) -> &'static str {
         Refusal::NoLeader => kind::NO_LEADER,
         Refusal::Joining => kind::JOINING,
         Refusal::Overloaded => kind::OVERLOADED,
+        Refusal::Behind => kind::BEHIND,
     }
 }

@@ -1,0 +1,429 @@
+//! Nodes that come and go, leaders that give way, and what sessions and single requests may ask for, in the simulator.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, too, fail by panicking"
+)]
+
+mod watched;
+
+use std::collections::BTreeMap;
+
+use rand::RngExt;
+use schism_targets::replicas::single_leader::{
+    Ack, Command, Config, Failover, Join, LeaseClock, MemberChange, Operation, Query, ReadMode,
+    Session, WriteConcern,
+};
+use schism_targets::replicas::{LogPosition, Millis, NodeName, RequestId};
+use schism_targets::wire::{Said, kind};
+use serde_json::{Value, json};
+use watched::{Around, Sim};
+
+fn write(value: u64) -> Operation {
+    Operation::Change(Command::Write {
+        key: "x".into(),
+        value: json!(value),
+    })
+}
+
+fn add(element: u64) -> Operation {
+    Operation::Change(Command::Add {
+        key: "s".into(),
+        element: json!(element),
+    })
+}
+
+fn register() -> Query {
+    Query::Register("x".into())
+}
+
+fn set() -> Query {
+    Query::Set("s".into())
+}
+
+fn leave(node: usize) -> Operation {
+    Operation::Reconfigure(MemberChange::Leave(name(node)))
+}
+
+fn join(node: usize) -> Operation {
+    Operation::Reconfigure(MemberChange::Join(name(node)))
+}
+
+fn name(node: usize) -> NodeName {
+    NodeName(format!("n{}", node + 1))
+}
+
+/// Asks whoever leads, as often as it takes.
+fn change_members(sim: &mut Sim, operation: &Operation) {
+    let mut asked: Option<(RequestId, u64)> = None;
+    sim.run_until("a change of the members", |sim| {
+        if asked.is_some_and(|(id, _)| sim.done(id)) {
+            return true;
+        }
+        let refused =
+            asked.is_none_or(|(id, at)| sim.replies.contains_key(&id) || sim.now() > at + 3000);
+        if let Some(leader) = sim.leader().filter(|_| refused) {
+            asked = Some((sim.submit(leader, operation.clone()), sim.now()));
+        }
+        false
+    });
+}
+
+fn members(sim: &Sim, node: usize) -> Vec<String> {
+    sim.statuses()[node].as_ref().unwrap().members.clone()
+}
+
+/// Writers write all the time, one node after another leaves, is emptied and joins again, links lose messages, leaders are cut off. Nothing that was
+/// acknowledged is lost, and every node ends with the same.
+#[test]
+fn nodes_leave_and_join_empty_while_writers_write() {
+    let mut changed = 0;
+    for seed in 0..60 {
+        let size = if seed % 2 == 0 { 3 } else { 5 };
+        let around = Around {
+            loss: seed % 40,
+            delay_max_ms: 1 + seed % 25,
+            ..Around::default()
+        };
+        let change = |config: &mut Config| config.snapshot_every = 5 + seed % 30;
+        let mut sim = Sim::under(around, size, seed, change);
+        sim.wait_for_leader();
+        let mut adds = BTreeMap::new();
+        for round in 0..4_u64 {
+            let node = sim.rng.random_range(0..size);
+            write_some(&mut sim, &mut adds, round * 100);
+            change_members(&mut sim, &leave(node));
+            changed += 1;
+            write_some(&mut sim, &mut adds, round * 100 + 50);
+            sim.wipe(node);
+            sim.restart(node);
+            if round % 2 == 0 {
+                if let Some(leader) = sim.leader() {
+                    sim.isolate(leader);
+                }
+                sim.run_for(300);
+                sim.heal();
+            }
+            change_members(&mut sim, &join(node));
+            sim.run_until("recovery", |sim| {
+                sim.recovered() && members(sim, sim.leader().unwrap()).len() == size
+            });
+        }
+        for index in 0..size {
+            let there = sim.local(index, set());
+            for (id, element) in &adds {
+                let kept = there.as_array().unwrap().contains(&json!(element));
+                assert!(
+                    kept || !sim.done(*id),
+                    "seed {seed}: {element} is lost on n{}",
+                    index + 1
+                );
+            }
+        }
+    }
+    assert_eq!(changed, 240);
+}
+
+fn write_some(sim: &mut Sim, adds: &mut BTreeMap<RequestId, u64>, first: u64) {
+    for element in first..first + 12 {
+        let node = sim.leader().unwrap_or(0);
+        adds.insert(sim.submit(node, add(element)), element);
+        sim.run_for(7);
+    }
+}
+
+#[test]
+fn writers_go_on_while_a_node_joins() {
+    let mut sim = Sim::new(3, 1, |config| config.snapshot_every = 20);
+    let leader = sim.wait_for_leader();
+    let follower = (leader + 1) % 3;
+    change_members(&mut sim, &leave(follower));
+    assert_eq!(members(&sim, leader).len(), 2);
+    for element in 0..100 {
+        sim.submit(leader, add(element));
+        sim.run_for(5);
+    }
+    sim.wipe(follower);
+    sim.restart(follower);
+    let joining = sim.submit(leader, join(follower));
+    let mut during = Vec::new();
+    for element in 100..200 {
+        during.push(sim.submit(leader, add(element)));
+        sim.run_for(5);
+        if sim.done(joining) {
+            break;
+        }
+    }
+    sim.run_until("the node is in", |sim| sim.done(joining) && sim.recovered());
+    assert!(!during.is_empty() && during.iter().all(|id| sim.done(*id)));
+    let all = sim.local(leader, set());
+    assert_eq!(sim.local(follower, set()), all, "no gap");
+    let status = sim.statuses()[follower].clone().unwrap();
+    assert!(
+        status.counters.snapshots_installed > 0 && status.voter,
+        "{status:?}"
+    );
+}
+
+#[test]
+fn a_leader_that_leaves_hands_over_and_serves_nobody() {
+    let mut sim = Sim::new(3, 2, |config| config.read = ReadMode::Any);
+    let old = sim.wait_for_leader();
+    let before = sim.now();
+    let left = sim.submit(old, leave(old));
+    sim.run_until("another leader", |sim| {
+        sim.done(left) && sim.leader().is_some_and(|leader| leader != old)
+    });
+    assert!(
+        sim.now() - before < 200,
+        "it did not wait for a time-out: {}",
+        sim.now() - before
+    );
+    let read = sim.submit(old, Operation::Read(register()));
+    assert_eq!(sim.refusal(read), Some(kind::JOINING));
+    // It does not disturb those that are left, however long it hears nobody.
+    let term = sim.statuses()[old].as_ref().unwrap().term;
+    sim.run_for(5000);
+    assert!(sim.recovered());
+    assert!(sim.statuses()[sim.leader().unwrap()].as_ref().unwrap().term <= term + 1);
+}
+
+#[test]
+fn one_change_at_a_time_and_only_of_nodes_with_an_address() {
+    let mut sim = Sim::new(5, 3, |_| {});
+    let leader = sim.wait_for_leader();
+    let others: Vec<usize> = (0..5).filter(|node| *node != leader).collect();
+    let first = sim.submit(leader, leave(others[0]));
+    let second = sim.submit(leader, leave(others[1]));
+    let stranger = sim.submit(leader, join(17));
+    let refused = |sim: &Sim, id| sim.refusal(id) == Some(kind::PRECONDITION);
+    assert!(refused(&sim, second) && refused(&sim, stranger));
+    sim.run_until("the first change", |sim| sim.done(first));
+    let known = sim.submit(leader, join(17));
+    assert!(refused(&sim, known));
+    let again = sim.submit(leader, leave(others[0]));
+    assert!(sim.done(again), "what is so already is done");
+    assert_eq!(members(&sim, leader).len(), 4);
+}
+
+/// D13: a snapshot that is taken for a newer one lacks what came after it.
+#[test]
+fn a_snapshot_without_its_position_leaves_a_gap() {
+    for (how, whole) in [
+        (Join::SnapshotWithPosition, true),
+        (Join::SnapshotOnly, false),
+    ] {
+        let mut sim = Sim::new(3, 4, |config| {
+            config.snapshot_every = 20;
+            config.join = how;
+        });
+        let leader = sim.wait_for_leader();
+        for element in 0..75 {
+            sim.submit(leader, add(element));
+            sim.run_for(5);
+        }
+        sim.run_until("all is committed", |sim| sim.recovered());
+        let follower = (leader + 1) % 3;
+        sim.wipe(follower);
+        sim.restart(follower);
+        sim.run_until("the node is back", |sim| sim.recovered());
+        assert_eq!(
+            sim.local(follower, set()) == sim.local(leader, set()),
+            whole,
+            "{how:?}"
+        );
+    }
+}
+
+#[test]
+fn the_wanted_node_leads_and_the_unwanted_never() {
+    for seed in 0..10 {
+        let mut sim = Sim::new(3, seed, |config| {
+            config.priority = BTreeMap::from([(name(1), 5), (name(2), 0)]);
+        });
+        sim.run_until("the wanted node leads", |sim| sim.leader() == Some(1));
+        sim.crash(1);
+        sim.run_until("another leads", |sim| sim.leader() == Some(0));
+        sim.crash(0);
+        sim.run_for(5000);
+        assert_eq!(sim.leader(), None, "n3 is not to lead");
+        sim.restart(0);
+        sim.run_until("n1 leads", |sim| sim.leader() == Some(0));
+        sim.restart(1);
+        sim.run_until("the wanted node leads again", |sim| sim.leader() == Some(1));
+    }
+}
+
+fn concern(nodes: usize, timeout: u64) -> WriteConcern {
+    let timeout = Millis(timeout);
+    WriteConcern { nodes, timeout }
+}
+
+#[test]
+fn a_write_waits_for_as_many_nodes_as_its_client_asks_for() {
+    let mut sim = Sim::new(3, 5, |config| {
+        config.ack = Ack::Async;
+        config.failover = Failover::Off;
+        config.read = ReadMode::Leader;
+    });
+    let leader = sim.wait_for_leader();
+    sim.pause((leader + 1) % 3, true);
+    let ask = |sim: &mut Sim, w| {
+        sim.submit_with(
+            leader,
+            add(w as u64),
+            Session::default(),
+            Some(concern(w, 400)),
+        )
+    };
+    let ids: Vec<RequestId> = (1..=4).map(|w| ask(&mut sim, w)).collect();
+    sim.run_for(200);
+    assert!(sim.done(ids[0]) && sim.done(ids[1]));
+    assert_eq!(sim.refusal(ids[3]), Some(kind::PRECONDITION), "w=4 of 3");
+    assert!(
+        !sim.replies.contains_key(&ids[2]),
+        "the third node is paused"
+    );
+    sim.run_for(300);
+    assert_eq!(sim.refusal(ids[2]), Some(kind::UNKNOWN));
+    // The write itself stands.
+    assert_eq!(sim.local(leader, set()), json!([1, 2, 3]));
+}
+
+#[test]
+fn a_session_reads_what_it_has_seen_or_nothing() {
+    let mut sim = Sim::new(3, 6, |config| {
+        config.read = ReadMode::CaughtUp;
+        config.follower_lag = Millis(300);
+    });
+    let leader = sim.wait_for_leader();
+    let written = sim.submit(leader, write(7));
+    sim.run_until("the write", |sim| sim.done(written));
+    let Some(Said::Answer(body)) = sim.said(written) else {
+        panic!("it is done");
+    };
+    let seen = LogPosition(body.seen);
+    let follower = (leader + 1) % 3;
+    let read = |sim: &mut Sim, seen| {
+        let session = Session {
+            seen,
+            ..Session::default()
+        };
+        sim.submit_with(follower, Operation::Read(register()), session, None)
+    };
+    let blind = read(&mut sim, LogPosition(0));
+    let own = read(&mut sim, seen);
+    let never = read(&mut sim, LogPosition(seen.0 + 100));
+    sim.run_for(100);
+    assert_eq!(
+        sim.value(blind),
+        Some(Value::Null),
+        "who has seen nothing may see little"
+    );
+    assert_eq!(sim.value(own), None, "it waits");
+    sim.run_until("the own write", |sim| sim.value(own) == Some(json!(7)));
+    sim.run_for(3000);
+    assert_eq!(sim.refusal(never), Some(kind::BEHIND));
+}
+
+#[test]
+fn a_session_reads_at_the_leader_for_a_while_after_its_write() {
+    let mut sim = Sim::new(3, 7, |config| {
+        config.read = ReadMode::Window;
+        config.follower_lag = Millis(300);
+    });
+    let leader = sim.wait_for_leader();
+    let follower = (leader + 1) % 3;
+    let mut read = |since: Option<u64>| {
+        let session = Session {
+            since_write: since.map(Millis),
+            ..Session::default()
+        };
+        let id = sim.submit_with(follower, Operation::Read(register()), session, None);
+        sim.said(id).unwrap().clone()
+    };
+    assert_eq!(read(Some(499)), Said::Redirect(name(leader)));
+    for outside in [None, Some(500)] {
+        assert!(matches!(read(outside), Said::Answer(_)));
+    }
+}
+
+/// D08: the wall clock of an isolated leader is set back, and its lease never ends.
+#[test]
+fn a_lease_ends_in_time_unless_its_clock_is_set_back() {
+    for (clock, stale) in [(LeaseClock::Monotonic, false), (LeaseClock::Wall, true)] {
+        let mut sim = Sim::new(3, 8, |config| {
+            config.read = ReadMode::LeaderLease;
+            config.lease_clock = clock;
+        });
+        let old = sim.wait_for_leader();
+        let first = sim.submit(old, write(1));
+        sim.run_until("the first write", |sim| sim.done(first));
+        let alone = sim.submit(old, Operation::Read(register()));
+        assert_eq!(
+            sim.value(alone),
+            Some(json!(1)),
+            "nobody is asked while the lease runs"
+        );
+        sim.set_back(old);
+        sim.isolate(old);
+        sim.run_until("a new leader", |sim| {
+            sim.leader().is_some_and(|index| index != old)
+        });
+        let new = sim.leader().unwrap();
+        let second = sim.submit(new, write(2));
+        sim.run_until("the second write", |sim| sim.done(second));
+        let late = sim.submit(old, Operation::Read(register()));
+        sim.run_for(1000);
+        assert_eq!(sim.value(late), stale.then(|| json!(1)), "{clock:?}");
+    }
+}
+
+/// A lease is never held beside another leader, whatever crashes and is cut off: else a read could be older than an acknowledged write.
+#[test]
+fn reads_under_a_lease_are_never_stale() {
+    let mut answered = 0;
+    for seed in 0..150 {
+        let around = Around {
+            delay_max_ms: 1 + seed % 40,
+            loss: seed % 50,
+            disk_ms: 1 + seed % 30,
+            ..Around::default()
+        };
+        let change = |config: &mut Config| config.read = ReadMode::LeaderLease;
+        let mut sim = Sim::under(around, 3, seed, change);
+        sim.wait_for_leader();
+        let mut newest = None;
+        let mut writes: Vec<RequestId> = Vec::new();
+        let mut reads: Vec<(RequestId, Option<u64>)> = Vec::new();
+        while sim.now() < 6000 {
+            let node = sim.rng.random_range(0..3);
+            match sim.rng.random_range(0..40) {
+                0..=15 => writes.push(sim.submit(node, write(sim.now()))),
+                16..=35 => reads.push((sim.submit(node, Operation::Read(register())), newest)),
+                36 => sim.isolate(node),
+                37 => sim.heal(),
+                38 if (0..3).all(|index| sim.is_up(index)) => {
+                    sim.crash(node);
+                    sim.restart(node);
+                }
+                _ => {}
+            }
+            let pause = sim.rng.random_range(1..12);
+            sim.run_for(pause);
+            for id in &writes {
+                newest = newest.max(sim.version(*id));
+            }
+        }
+        for (id, newest) in reads {
+            if sim.done(id) {
+                let version = sim.version(id);
+                assert!(
+                    version >= newest,
+                    "seed {seed}: read {version:?} after {newest:?}"
+                );
+                answered += 1;
+            }
+        }
+    }
+    assert!(answered > 3000, "too quiet: {answered}");
+}
