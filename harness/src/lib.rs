@@ -28,6 +28,7 @@ pub mod run;
 pub mod schedule;
 pub mod shrink;
 mod signals;
+pub mod sim;
 pub mod spec;
 pub mod status;
 mod stderr;

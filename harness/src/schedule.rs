@@ -192,14 +192,20 @@ fn planned(line: FaultLine, nodes: usize) -> Result<Planned> {
     })
 }
 
-fn scheduled(line: OperationLine, clients: u64) -> Result<Scheduled> {
-    let Some(f) = FUNCTIONS.iter().find(|f| **f == line.f) else {
-        bail!(
-            "no client does {:?}; there are: {}",
-            line.f,
+/// What clients may do, by its name.
+pub(crate) fn function(name: &str) -> Result<&'static str> {
+    let known = FUNCTIONS.iter().find(|f| **f == name);
+    let known = known.copied();
+    known.with_context(|| {
+        format!(
+            "no client does {name:?}; there are: {}",
             FUNCTIONS.join(", ")
-        );
-    };
+        )
+    })
+}
+
+fn scheduled(line: OperationLine, clients: u64) -> Result<Scheduled> {
+    let f = function(&line.f)?;
     if line.worker >= clients {
         bail!(
             "client {} is none of {clients}, which the spec's concurrency says",

@@ -17,10 +17,8 @@ use reqwest::{StatusCode, Url, header};
 use serde_json::Value;
 
 use crate::registry::NodeAddress;
+use crate::route::{HOPS_MAX, Route};
 use crate::wire::{self, AnswerBody, ErrorBody, kind};
-
-/// Redirects followed in one call.
-const HOPS_MAX: usize = 4;
 
 /// What was answered.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,16 +58,9 @@ pub struct CallError {
 pub struct Client {
     http: reqwest::Client,
     nodes: Vec<NodeAddress>,
-    session: u64,
-    home: Option<usize>,
-    /// Where the next call begins when there is no home.
-    next: usize,
-    /// Replicas that refused a connection (`read=sticky` moves on to another).
-    avoid: Vec<String>,
-    /// The newest position that any answer has shown of each partition.
-    seen: BTreeMap<usize, u64>,
-    /// When the last write was acknowledged.
-    wrote: Option<Instant>,
+    route: Route,
+    /// From when on its times count.
+    begun: Instant,
     timeout: Duration,
 }
 
@@ -81,18 +72,12 @@ impl Client {
         home: Option<usize>,
         timeout: Duration,
     ) -> Self {
-        let next = home.unwrap_or_else(|| session as usize % nodes.len().max(1));
-        let http = http_client(timeout);
-        let nodes = nodes.to_vec();
+        let names = nodes.iter().map(|node| node.name.clone()).collect();
         Self {
-            http,
-            nodes,
-            session,
-            home,
-            next,
-            avoid: Vec::new(),
-            seen: BTreeMap::new(),
-            wrote: None,
+            http: http_client(timeout),
+            nodes: nodes.to_vec(),
+            route: Route::new(names, session, home),
+            begun: Instant::now(),
             timeout,
         }
     }
@@ -112,28 +97,19 @@ impl Client {
             let message = "the time was up before it was sent";
             return Err(CallError::definite(kind::TIMEOUT, message));
         }
-        let start = self.home.unwrap_or(self.next);
+        let start = self.route.start();
         let Some(node) = self.nodes.get(start).cloned() else {
             return Err(CallError::definite(kind::UNREACHABLE, "there are no nodes"));
         };
         let result = self.call_from(&node, request, deadline).await;
-        if let Ok(answer) = &result {
-            let seen = self.seen.entry(answer.partition).or_default();
-            *seen = answer.seen.max(*seen);
-            self.wrote = (!request.is_read()).then(Instant::now).or(self.wrote);
-        }
-        self.next = match &result {
-            Ok(answer) => self.index_of(&answer.node).unwrap_or(start),
-            // A refusal that is the request's own fault says nothing against the node.
-            Err(error) if wire::is_refused_by_state(&error.kind) => start,
-            Err(_) => (start + 1) % self.nodes.len(),
-        };
+        let now = self.begun.elapsed();
+        self.route.ended(start, request, &result, now);
         result.map_err(|error| error.of(request))
     }
 
     /// Begins the next call at this node, unless there is a home.
     pub fn begin_at(&mut self, node: usize) {
-        self.next = node;
+        self.route.begin_at(node);
     }
 
     /// What that replica has applied itself: reads only. Changes nothing.
@@ -183,22 +159,10 @@ impl Client {
         ))
     }
 
-    /// A read whose replica is dead is asked again where the call began, which names another replica if
-    /// reads are sticky. (Only reads: a write goes to the leader or nowhere.)
+    /// Whether the call begins again, because the replica at this address is dead.
     fn moves_on(&mut self, url: &Url, request: &Request) -> bool {
-        let dead = self.nodes.iter().find(|node| is_at(url, node.address));
-        let Some(name) = dead.map(|node| node.name.clone()) else {
-            return false;
-        };
-        let moves = request.is_read() && !self.avoid.contains(&name);
-        if moves {
-            self.avoid.push(name);
-            // Not all of them: then none would be left to ask.
-            if self.avoid.len() == self.nodes.len() {
-                self.avoid.remove(0);
-            }
-        }
-        moves
+        let dead = self.nodes.iter().position(|node| is_at(url, node.address));
+        dead.is_some_and(|dead| self.route.moves_on(dead, request))
     }
 
     async fn send(
@@ -208,18 +172,18 @@ impl Client {
         deadline: Instant,
     ) -> Result<Step, CallError> {
         let (method, body) = request.method_and_body();
+        let told = self.route.told(self.begun.elapsed());
         let mut builder = self
             .http
             .request(method, url)
             .timeout(deadline.saturating_duration_since(Instant::now()))
-            .header(wire::SESSION_HEADER, self.session)
-            .header(wire::SEEN_HEADER, self.seen_header());
-        if let Some(wrote) = self.wrote {
-            let since = wrote.elapsed().as_millis();
-            builder = builder.header(wire::SINCE_WRITE_HEADER, since.to_string());
+            .header(wire::SESSION_HEADER, told.number)
+            .header(wire::SEEN_HEADER, seen_header(&told.seen));
+        if let Some(since) = told.since_write {
+            builder = builder.header(wire::SINCE_WRITE_HEADER, since.as_millis().to_string());
         }
-        if !self.avoid.is_empty() {
-            builder = builder.header(wire::AVOID_HEADER, self.avoid.join(","));
+        if !told.avoid.is_empty() {
+            builder = builder.header(wire::AVOID_HEADER, told.avoid.join(","));
         }
         if let Some(body) = body {
             builder = builder.json(&body);
@@ -230,18 +194,11 @@ impl Client {
             .map_err(|error| CallError::from_send(&error))?;
         read_response(response).await
     }
+}
 
-    fn seen_header(&self) -> String {
-        let seen = self.seen.iter();
-        let pairs: Vec<_> = seen
-            .map(|(of, position)| format!("{of}:{position}"))
-            .collect();
-        pairs.join(",")
-    }
-
-    fn index_of(&self, name: &str) -> Option<usize> {
-        self.nodes.iter().position(|node| node.name == name)
-    }
+fn seen_header(seen: &BTreeMap<usize, u64>) -> String {
+    let pairs = seen.iter().map(|(of, position)| format!("{of}:{position}"));
+    pairs.collect::<Vec<_>>().join(",")
 }
 
 enum Step {
@@ -264,22 +221,8 @@ async fn read_response(response: reqwest::Response) -> Result<Step, CallError> {
     }
     if status == StatusCode::OK {
         let body = response.json::<AnswerBody>().await;
-        let AnswerBody {
-            value,
-            node,
-            term,
-            version,
-            seen,
-            partition,
-        } = body.map_err(|error| CallError::from_send(&error))?;
-        return Ok(Step::Answered(Answer {
-            value,
-            node,
-            term,
-            version,
-            seen,
-            partition,
-        }));
+        let body = body.map_err(|error| CallError::from_send(&error))?;
+        return Ok(Step::Answered(body.into()));
     }
     let body = response
         .json::<ErrorBody>()
@@ -290,13 +233,28 @@ async fn read_response(response: reqwest::Response) -> Result<Step, CallError> {
             value: None,
             node: None,
         });
-    Err(CallError {
-        definite: wire::is_definite(status.as_u16(), &body.error),
-        kind: body.error,
-        message: body.message,
-        node: body.node,
-        current: body.value,
-    })
+    Err(CallError::refused(status.as_u16(), body))
+}
+
+impl From<AnswerBody> for Answer {
+    fn from(body: AnswerBody) -> Self {
+        let AnswerBody {
+            value,
+            node,
+            term,
+            version,
+            seen,
+            partition,
+        } = body;
+        Self {
+            value,
+            node,
+            term,
+            version,
+            seen,
+            partition,
+        }
+    }
 }
 
 fn is_at(url: &Url, address: SocketAddr) -> bool {
@@ -322,14 +280,34 @@ fn http_client(timeout: Duration) -> reqwest::Client {
 }
 
 impl CallError {
-    fn definite(kind: &str, message: &str) -> Self {
-        let (kind, message) = (kind.to_owned(), message.to_owned());
+    /// It surely had no effect.
+    pub fn definite(kind: &str, message: &str) -> Self {
         Self {
             definite: true,
+            ..Self::open(kind, message)
+        }
+    }
+
+    /// Nobody knows whether it had an effect.
+    pub fn open(kind: &str, message: &str) -> Self {
+        let (kind, message) = (kind.to_owned(), message.to_owned());
+        Self {
+            definite: false,
             kind,
             message,
             node: None,
             current: None,
+        }
+    }
+
+    /// A node has refused it with this status.
+    pub fn refused(status: u16, body: ErrorBody) -> Self {
+        Self {
+            definite: wire::is_definite(status, &body.error),
+            kind: body.error,
+            message: body.message,
+            node: body.node,
+            current: body.value,
         }
     }
 
@@ -357,7 +335,8 @@ impl CallError {
     }
 
     /// A read has no effect, so it failed for sure.
-    fn of(mut self, request: &Request) -> Self {
+    #[must_use]
+    pub fn of(mut self, request: &Request) -> Self {
         self.definite |= request.is_read();
         self
     }

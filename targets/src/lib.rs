@@ -10,6 +10,8 @@ pub mod client;
 pub mod glance;
 pub mod registry;
 pub mod replicas;
+pub mod route;
 pub mod server;
+pub mod simulator;
 pub mod storage;
 pub mod wire;

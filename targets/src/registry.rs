@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use crate::catalog::targets;
+use crate::simulator::{Setup, Simulation};
 use crate::wire::{Role, Status};
 
 /// Option name to value, as given with `--set`.
@@ -205,6 +206,15 @@ pub trait Target: Sync + std::fmt::Debug {
     /// What a loss of power leaves of a node's data, but for this share of what was not synced: carried out while the node is down, and told in words.
     /// None: the target cannot tell.
     fn lose_unsynced(&self) -> Option<LoseUnsynced> {
+        None
+    }
+    /// The replicas under these (resolved) options in the simulator; none where they are not pure state machines.
+    fn simulation(
+        &self,
+        _options: &Options,
+        _nodes: usize,
+        _setup: &Setup,
+    ) -> Option<Box<dyn Simulation>> {
         None
     }
     /// What these (resolved) options promise.

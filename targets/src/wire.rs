@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::replicas::NodeName;
+
 /// Request header that carries the number of the client's session.
 pub const SESSION_HEADER: &str = "x-schism-session";
 /// Request header that names replicas which the session has found dead (`read=sticky` moves on).
@@ -150,6 +152,17 @@ pub struct ErrorBody {
     /// Who refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+}
+
+/// An answer to a client's request, whatever carries it: over HTTP a status and a body.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// 200.
+    Answer(AnswerBody),
+    /// Another status, with the reason.
+    Refused(u16, ErrorBody),
+    /// 307: that node is to be asked.
+    Redirect(NodeName),
 }
 
 /// The values of [`ErrorBody::error`] and of [`crate::client::CallError::kind`].

@@ -4,18 +4,19 @@
     reason = "helpers of tests, too, fail by panicking"
 )]
 
-mod sim;
+mod watched;
 
 use std::collections::BTreeMap;
 
 use rand::RngExt;
 use schism_targets::replicas::single_leader::{
-    Ack, Command, Failover, Join, LeaseClock, MemberChange, Operation, Query, ReadMode, Refusal,
-    Reply, Session, WriteConcern,
+    Ack, Command, Config, Failover, Join, LeaseClock, MemberChange, Operation, Query, ReadMode,
+    Session, WriteConcern,
 };
 use schism_targets::replicas::{LogPosition, Millis, NodeName, RequestId};
+use schism_targets::wire::{Said, kind};
 use serde_json::{Value, json};
-use sim::Sim;
+use watched::{Around, Sim};
 
 fn write(value: u64) -> Operation {
     Operation::Change(Command::Write {
@@ -59,9 +60,9 @@ fn change_members(sim: &mut Sim, operation: &Operation) {
             return true;
         }
         let refused =
-            asked.is_none_or(|(id, at)| sim.replies.contains_key(&id) || sim.now > at + 3000);
+            asked.is_none_or(|(id, at)| sim.replies.contains_key(&id) || sim.now() > at + 3000);
         if let Some(leader) = sim.leader().filter(|_| refused) {
-            asked = Some((sim.submit(leader, operation.clone()), sim.now));
+            asked = Some((sim.submit(leader, operation.clone()), sim.now()));
         }
         false
     });
@@ -78,9 +79,13 @@ fn nodes_leave_and_join_empty_while_writers_write() {
     let mut changed = 0;
     for seed in 0..60 {
         let size = if seed % 2 == 0 { 3 } else { 5 };
-        let mut sim = Sim::new(size, seed, |config| config.snapshot_every = 5 + seed % 30);
-        sim.loss = seed % 40;
-        sim.delay_max = 1 + seed % 25;
+        let around = Around {
+            loss: seed % 40,
+            delay_max_ms: 1 + seed % 25,
+            ..Around::default()
+        };
+        let change = |config: &mut Config| config.snapshot_every = 5 + seed % 30;
+        let mut sim = Sim::under(around, size, seed, change);
         sim.wait_for_leader();
         let mut adds = BTreeMap::new();
         for round in 0..4_u64 {
@@ -163,25 +168,18 @@ fn writers_go_on_while_a_node_joins() {
 fn a_leader_that_leaves_hands_over_and_serves_nobody() {
     let mut sim = Sim::new(3, 2, |config| config.read = ReadMode::Any);
     let old = sim.wait_for_leader();
-    let before = sim.now;
+    let before = sim.now();
     let left = sim.submit(old, leave(old));
     sim.run_until("another leader", |sim| {
         sim.done(left) && sim.leader().is_some_and(|leader| leader != old)
     });
     assert!(
-        sim.now - before < 200,
+        sim.now() - before < 200,
         "it did not wait for a time-out: {}",
-        sim.now - before
+        sim.now() - before
     );
     let read = sim.submit(old, Operation::Read(register()));
-    let refused = matches!(
-        sim.replies[&read],
-        Reply::Refused {
-            refusal: Refusal::Joining,
-            ..
-        }
-    );
-    assert!(refused, "{:?}", sim.replies[&read]);
+    assert_eq!(sim.refusal(read), Some(kind::JOINING));
     // It does not disturb those that are left, however long it hears nobody.
     let term = sim.statuses()[old].as_ref().unwrap().term;
     sim.run_for(5000);
@@ -197,7 +195,7 @@ fn one_change_at_a_time_and_only_of_nodes_with_an_address() {
     let first = sim.submit(leader, leave(others[0]));
     let second = sim.submit(leader, leave(others[1]));
     let stranger = sim.submit(leader, join(17));
-    let refused = |sim: &Sim, id| matches!(sim.replies.get(&id), Some(Reply::Precondition(_)));
+    let refused = |sim: &Sim, id| sim.refusal(id) == Some(kind::PRECONDITION);
     assert!(refused(&sim, second) && refused(&sim, stranger));
     sim.run_until("the first change", |sim| sim.done(first));
     let known = sim.submit(leader, join(17));
@@ -280,16 +278,13 @@ fn a_write_waits_for_as_many_nodes_as_its_client_asks_for() {
     let ids: Vec<RequestId> = (1..=4).map(|w| ask(&mut sim, w)).collect();
     sim.run_for(200);
     assert!(sim.done(ids[0]) && sim.done(ids[1]));
-    assert!(
-        matches!(sim.replies[&ids[3]], Reply::Precondition(_)),
-        "w=4 of 3"
-    );
+    assert_eq!(sim.refusal(ids[3]), Some(kind::PRECONDITION), "w=4 of 3");
     assert!(
         !sim.replies.contains_key(&ids[2]),
         "the third node is paused"
     );
     sim.run_for(300);
-    assert!(matches!(sim.replies[&ids[2]], Reply::Unknown { .. }));
+    assert_eq!(sim.refusal(ids[2]), Some(kind::UNKNOWN));
     // The write itself stands.
     assert_eq!(sim.local(leader, set()), json!([1, 2, 3]));
 }
@@ -303,9 +298,10 @@ fn a_session_reads_what_it_has_seen_or_nothing() {
     let leader = sim.wait_for_leader();
     let written = sim.submit(leader, write(7));
     sim.run_until("the write", |sim| sim.done(written));
-    let Reply::Done { seen, .. } = sim.replies[&written].clone() else {
+    let Some(Said::Answer(body)) = sim.said(written) else {
         panic!("it is done");
     };
+    let seen = LogPosition(body.seen);
     let follower = (leader + 1) % 3;
     let read = |sim: &mut Sim, seen| {
         let session = Session {
@@ -326,14 +322,7 @@ fn a_session_reads_what_it_has_seen_or_nothing() {
     assert_eq!(sim.value(own), None, "it waits");
     sim.run_until("the own write", |sim| sim.value(own) == Some(json!(7)));
     sim.run_for(3000);
-    let behind = matches!(
-        sim.replies[&never],
-        Reply::Refused {
-            refusal: Refusal::Behind,
-            ..
-        }
-    );
-    assert!(behind, "{:?}", sim.replies[&never]);
+    assert_eq!(sim.refusal(never), Some(kind::BEHIND));
 }
 
 #[test]
@@ -350,11 +339,11 @@ fn a_session_reads_at_the_leader_for_a_while_after_its_write() {
             ..Session::default()
         };
         let id = sim.submit_with(follower, Operation::Read(register()), session, None);
-        sim.replies[&id].clone()
+        sim.said(id).unwrap().clone()
     };
-    assert_eq!(read(Some(499)), Reply::Redirect(name(leader)));
+    assert_eq!(read(Some(499)), Said::Redirect(name(leader)));
     for outside in [None, Some(500)] {
-        assert!(matches!(read(outside), Reply::Done { .. }));
+        assert!(matches!(read(outside), Said::Answer(_)));
     }
 }
 
@@ -375,7 +364,7 @@ fn a_lease_ends_in_time_unless_its_clock_is_set_back() {
             Some(json!(1)),
             "nobody is asked while the lease runs"
         );
-        sim.wall_behind[old] = 60_000;
+        sim.set_back(old);
         sim.isolate(old);
         sim.run_until("a new leader", |sim| {
             sim.leader().is_some_and(|index| index != old)
@@ -394,22 +383,26 @@ fn a_lease_ends_in_time_unless_its_clock_is_set_back() {
 fn reads_under_a_lease_are_never_stale() {
     let mut answered = 0;
     for seed in 0..150 {
-        let mut sim = Sim::new(3, seed, |config| config.read = ReadMode::LeaderLease);
-        sim.delay_max = 1 + seed % 40;
-        sim.loss = seed % 50;
-        sim.disk_delay = 1 + seed % 30;
+        let around = Around {
+            delay_max_ms: 1 + seed % 40,
+            loss: seed % 50,
+            disk_ms: 1 + seed % 30,
+            ..Around::default()
+        };
+        let change = |config: &mut Config| config.read = ReadMode::LeaderLease;
+        let mut sim = Sim::under(around, 3, seed, change);
         sim.wait_for_leader();
         let mut newest = None;
         let mut writes: Vec<RequestId> = Vec::new();
-        let mut reads: Vec<(RequestId, Option<LogPosition>)> = Vec::new();
-        while sim.now < 6000 {
+        let mut reads: Vec<(RequestId, Option<u64>)> = Vec::new();
+        while sim.now() < 6000 {
             let node = sim.rng.random_range(0..3);
             match sim.rng.random_range(0..40) {
-                0..=15 => writes.push(sim.submit(node, write(sim.now))),
+                0..=15 => writes.push(sim.submit(node, write(sim.now()))),
                 16..=35 => reads.push((sim.submit(node, Operation::Read(register())), newest)),
                 36 => sim.isolate(node),
                 37 => sim.heal(),
-                38 if sim.nodes.iter().all(|n| n.replica.is_some()) => {
+                38 if (0..3).all(|index| sim.is_up(index)) => {
                     sim.crash(node);
                     sim.restart(node);
                 }
@@ -418,15 +411,14 @@ fn reads_under_a_lease_are_never_stale() {
             let pause = sim.rng.random_range(1..12);
             sim.run_for(pause);
             for id in &writes {
-                if let Some(Reply::Done { version, .. }) = sim.replies.get(id) {
-                    newest = newest.max(*version);
-                }
+                newest = newest.max(sim.version(*id));
             }
         }
         for (id, newest) in reads {
-            if let Some(Reply::Done { version, .. }) = sim.replies.get(&id) {
+            if sim.done(id) {
+                let version = sim.version(id);
                 assert!(
-                    *version >= newest,
+                    version >= newest,
                     "seed {seed}: read {version:?} after {newest:?}"
                 );
                 answered += 1;

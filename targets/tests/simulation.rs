@@ -5,17 +5,20 @@
     reason = "helpers of tests, too, fail by panicking"
 )]
 
-mod sim;
+mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngExt;
 use schism_targets::replicas::single_leader::{
-    Ack, Command, Config, Failover, Operation, Query, ReadMode, Refusal, Reply,
+    Ack, Command, Config, Failover, Operation, Query, ReadMode,
 };
-use schism_targets::replicas::{LogPosition, Millis, RequestId};
+use schism_targets::replicas::{Millis, RequestId};
+use schism_targets::simulator::Kept;
+use schism_targets::storage::Fsync;
+use schism_targets::wire::{Said, kind};
 use serde_json::{Value, json};
-use sim::Sim;
+use watched::{Around, Sim};
 
 fn write(value: u64) -> Operation {
     Operation::Change(Command::Write {
@@ -35,6 +38,10 @@ fn register() -> Query {
     Query::Register("x".into())
 }
 
+fn set() -> Query {
+    Query::Set("s".into())
+}
+
 fn with(ack: Ack, failover: Failover, read: ReadMode) -> impl Fn(&mut Config) {
     move |config| {
         config.ack = ack;
@@ -47,20 +54,14 @@ fn with(ack: Ack, failover: Failover, read: ReadMode) -> impl Fn(&mut Config) {
 #[derive(Default)]
 struct Ledger {
     adds: BTreeMap<RequestId, u64>,
-    reads: BTreeMap<RequestId, Option<LogPosition>>,
+    reads: BTreeMap<RequestId, Option<u64>>,
     writes: BTreeSet<RequestId>,
 }
 
 impl Ledger {
     /// The newest acknowledged position of register `x`.
-    fn newest(&self, sim: &Sim) -> Option<LogPosition> {
-        let versions = self
-            .writes
-            .iter()
-            .filter_map(|id| match sim.replies.get(id) {
-                Some(Reply::Done { version, .. }) => *version,
-                _ => None,
-            });
+    fn newest(&self, sim: &Sim) -> Option<u64> {
+        let versions = self.writes.iter().filter_map(|id| sim.version(*id));
         versions.max()
     }
 }
@@ -69,17 +70,17 @@ impl Ledger {
 fn storm(sim: &mut Sim, millis: u64, wipes: bool) -> Ledger {
     let mut ledger = Ledger::default();
     let mut wipe = wipes;
-    let end = sim.now + millis;
-    while sim.now < end {
+    let end = sim.now() + millis;
+    while sim.now() < end {
         let node = sim.rng.random_range(0..sim.size());
         match sim.rng.random_range(0..12) {
             0..=3 => {
-                let element = sim.now * 100 + ledger.adds.len() as u64 % 100;
+                let element = sim.now() * 100 + ledger.adds.len() as u64 % 100;
                 let id = sim.submit(node, add(element));
                 ledger.adds.insert(id, element);
             }
             4..=6 => {
-                let id = sim.submit(node, write(sim.now));
+                let id = sim.submit(node, write(sim.now()));
                 ledger.writes.insert(id);
             }
             7..=9 => {
@@ -98,13 +99,12 @@ fn storm(sim: &mut Sim, millis: u64, wipes: bool) -> Ledger {
 }
 
 fn fault(sim: &mut Sim, node: usize, wipe: &mut bool) {
-    let dead = (0..sim.size()).find(|index| sim.nodes[*index].replica.is_none());
+    let dead = (0..sim.size()).find(|index| !sim.is_up(*index));
     match (sim.rng.random_range(0..8), dead) {
-        // Power loss: nobody keeps more than its disk.
-        (7, _) => (0..sim.size()).for_each(|index| {
-            sim.crash(index);
-            sim.restart(index);
-        }),
+        (7, _) => {
+            let kept = sim.some_kept();
+            sim.power_loss(kept);
+        }
         (0, _) => sim.isolate(node),
         (1, _) => {
             let other = (node + 1) % sim.size();
@@ -125,32 +125,28 @@ fn fault(sim: &mut Sim, node: usize, wipe: &mut bool) {
 
 fn calm(sim: &mut Sim) {
     sim.heal();
-    sim.loss = 0;
     for index in 0..sim.size() {
         sim.pause(index, false);
-        if sim.nodes[index].replica.is_none() {
-            sim.restart(index);
-        }
+        sim.restart(index);
     }
     sim.run_until("recovery after everything is healed", |sim| sim.recovered());
 }
 
 /// All replicas hold the same; answers its set.
 fn converged(sim: &mut Sim) -> BTreeSet<u64> {
-    let first = sim.nodes[0].replica.as_ref().unwrap().state().clone();
-    for node in &sim.nodes {
-        assert_eq!(*node.replica.as_ref().unwrap().state(), first);
+    let first = sim.cluster.replica(0).unwrap().state();
+    for index in 1..sim.size() {
+        assert_eq!(sim.cluster.replica(index).unwrap().state(), first);
     }
-    let elements = sim.local(0, Query::Set("s".into()));
+    let elements = sim.local(0, set());
     let elements = elements.as_array().unwrap().iter();
     elements.map(|element| element.as_u64().unwrap()).collect()
 }
 
 fn refused(sim: &Sim, id: RequestId) -> bool {
-    matches!(
-        sim.replies.get(&id),
-        Some(Reply::Refused { .. } | Reply::Redirect(_))
-    )
+    let definite = [kind::NO_LEADER, kind::JOINING, kind::OVERLOADED];
+    let redirected = matches!(sim.said(id), Some(Said::Redirect(_)));
+    redirected || sim.refusal(id).is_some_and(|kind| definite.contains(&kind))
 }
 
 #[test]
@@ -159,10 +155,14 @@ fn majority_and_consensus_lose_nothing_and_read_linearizably() {
     let mut answered = 0;
     for seed in 0..300 {
         let size = if seed % 3 == 0 { 5 } else { 3 };
-        let mut sim = Sim::new(size, seed, |config| config.snapshot_every = 3 + seed % 40);
-        sim.loss = seed % 60;
-        sim.delay_max = 1 + seed % 30;
-        sim.disk_delay = 1 + seed % 70;
+        let around = Around {
+            loss: seed % 60,
+            delay_max_ms: 1 + seed % 30,
+            disk_ms: 1 + seed % 70,
+            ..Around::default()
+        };
+        let change = |config: &mut Config| config.snapshot_every = 3 + seed % 40;
+        let mut sim = Sim::under(around, size, seed, change);
         let ledger = storm(&mut sim, 4000, seed % 2 == 0);
         let elements = converged(&mut sim);
         for (id, element) in &ledger.adds {
@@ -178,10 +178,11 @@ fn majority_and_consensus_lose_nothing_and_read_linearizably() {
             acknowledged += u64::from(sim.done(*id));
         }
         for (id, newest) in &ledger.reads {
-            if let Some(Reply::Done { version, .. }) = sim.replies.get(id) {
+            if let Some(Said::Answer(body)) = sim.said(*id) {
                 assert!(
-                    version >= newest,
-                    "seed {seed}: read {version:?} after {newest:?}"
+                    body.version >= *newest,
+                    "seed {seed}: read {:?} after {newest:?}",
+                    body.version
                 );
                 answered += 1;
             }
@@ -199,12 +200,17 @@ fn every_combination_converges_and_never_applies_what_it_refused() {
         for failover in [Failover::Off, Failover::Naive, Failover::Consensus] {
             for seed in 0..12 {
                 let change = with(ack, failover, ReadMode::Any);
-                let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 }, seed, |config| {
+                let size = if seed % 2 == 0 { 3 } else { 5 };
+                let loss = seed * 5;
+                let around = Around {
+                    loss,
+                    ..Around::default()
+                };
+                let mut sim = Sim::under(around, size, seed, |config| {
                     change(config);
                     config.snapshot_every = 4 + seed * 10;
                     config.follower_lag = Millis(seed % 3 * 40);
                 });
-                sim.loss = seed * 5;
                 let ledger = storm(&mut sim, 4000, failover == Failover::Consensus);
                 let elements = converged(&mut sim);
                 for (id, element) in &ledger.adds {
@@ -244,7 +250,7 @@ fn async_and_naive_lose_acknowledged_writes_and_hand_out_ids_twice() {
     sim.run_until("another acknowledged write", |sim| sim.done(late));
     calm(&mut sim);
     assert_eq!(converged(&mut sim), BTreeSet::new());
-    let old = sim.nodes[old].replica.as_ref().unwrap().status();
+    let old = sim.cluster.replica(old).unwrap().status();
     assert!(old.counters.rolled_back_entries >= 2, "{old:?}");
 }
 
@@ -267,19 +273,19 @@ fn a_rollback_behind_the_own_snapshot_takes_the_leaders() {
     sim.submit(new, add(100));
     calm(&mut sim);
     assert_eq!(converged(&mut sim), BTreeSet::from([100]));
-    let old = sim.nodes[old].replica.as_ref().unwrap().status();
+    let old = sim.cluster.replica(old).unwrap().status();
     assert!(old.counters.snapshots_installed > 0, "{old:?}");
 }
 
 #[test]
 fn semi_sync_survives_the_leader_alone() {
     for seed in 0..40 {
-        let mut sim = Sim::new(
-            5,
-            seed,
-            with(Ack::SemiSync, Failover::Naive, ReadMode::Leader),
-        );
-        sim.delay_max = 20;
+        let around = Around {
+            delay_max_ms: 20,
+            ..Around::default()
+        };
+        let change = with(Ack::SemiSync, Failover::Naive, ReadMode::Leader);
+        let mut sim = Sim::under(around, 5, seed, change);
         let leader = sim.wait_for_leader();
         sim.run_until("an in-sync follower", |sim| {
             sim.statuses()[leader]
@@ -344,16 +350,8 @@ fn an_isolated_leader_reads_stale_unless_a_quorum_confirms() {
         assert_eq!(sim.value(late), stale.then(|| json!(1)), "{read:?}");
         assert_eq!(sim.value(early).is_some(), stale);
         if !stale {
-            let refusal = |id| match sim.replies.get(&id) {
-                Some(Reply::Refused { refusal, .. }) => Some(*refusal),
-                _ => None,
-            };
-            assert_eq!(refusal(late), Some(Refusal::NoLeader));
-            let unknown = sim.replies.get(&waiting);
-            assert!(
-                matches!(unknown, Some(Reply::Unknown { .. })),
-                "{unknown:?}"
-            );
+            assert_eq!(sim.refusal(late), Some(kind::NO_LEADER));
+            assert_eq!(sim.refusal(waiting), Some(kind::UNKNOWN));
         }
         calm(&mut sim);
         for index in 0..3 {
@@ -417,13 +415,35 @@ fn wiped_nodes_do_not_outvote_the_one_that_remembers() {
     assert!(!led_by_empty, "{:?}", sim.notes);
 }
 
+/// D15: what was acknowledged before it was synced is gone with the power; synced, it is not.
+#[test]
+fn a_loss_of_power_costs_what_was_not_synced() {
+    for (fsync, lost) in [(Fsync::Always, false), (Fsync::Never, true)] {
+        let around = Around {
+            fsync,
+            ..Around::default()
+        };
+        let mut sim = Sim::under(around, 3, 6, |_| {});
+        let leader = sim.wait_for_leader();
+        let id = sim.submit(leader, add(1));
+        sim.run_until("the write", |sim| sim.done(id));
+        sim.power_loss(Kept(0));
+        calm(&mut sim);
+        assert_eq!(converged(&mut sim).is_empty(), lost, "{fsync:?}");
+    }
+}
+
 #[test]
 fn one_seed_is_one_history() {
     let run = || {
-        let mut sim = Sim::new(5, 42, |config| config.snapshot_every = 10);
-        sim.loss = 30;
+        let around = Around {
+            loss: 30,
+            traced: true,
+            ..Around::default()
+        };
+        let mut sim = Sim::under(around, 5, 42, |config| config.snapshot_every = 10);
         storm(&mut sim, 3000, true);
-        (sim.now, sim.notes)
+        (sim.now(), sim.notes)
     };
     assert_eq!(run(), run());
 }

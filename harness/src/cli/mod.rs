@@ -8,6 +8,7 @@ mod replay;
 mod run;
 mod shared;
 mod shrink;
+mod sim;
 
 use crate::stderr::say;
 use crate::{convert, doctor, exit, list};
@@ -20,6 +21,7 @@ use fault::{ExecArgs, FaultArgs};
 use replay::ReplayArgs;
 use run::RunArgs;
 use shrink::ShrinkArgs;
+use sim::SimArgs;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -45,6 +47,8 @@ enum Command {
     Replay(ReplayArgs),
     /// The fewest and shortest faults, clients and operations with which a saved run still fails
     Shrink(ShrinkArgs),
+    /// The target's own replicas in a simulator: many schedules a second, each of which can be had again
+    Sim(SimArgs),
     /// A fault by hand into a run that goes on or is held, its heal, how things are, or the end
     Fault(FaultArgs),
     /// A command inside a run, in a node's network
@@ -142,6 +146,7 @@ fn dispatch(command: Command) -> Result<i32, Failure> {
         Command::Campaign(args) => args.carry_out(),
         Command::Replay(args) => args.carry_out(),
         Command::Shrink(args) => args.carry_out(),
+        Command::Sim(args) => args.carry_out(),
         Command::Fault(args) => args.carry_out(),
         Command::Exec(args) => args.carry_out(),
         Command::Bisect(args) => args.carry_out(),

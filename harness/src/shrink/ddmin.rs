@@ -4,7 +4,7 @@
 
 /// A subset of `0..count` that fails, and that does not without any one of its members. `fails` is asked of subsets in ascending order; that the whole
 /// fails is taken for granted, and an empty one is asked for first, for nothing is easier to explain.
-pub(super) fn ddmin<E>(
+pub(crate) fn ddmin<E>(
     count: usize,
     mut fails: impl FnMut(&[usize]) -> Result<bool, E>,
 ) -> Result<Vec<usize>, E> {

@@ -4,7 +4,7 @@
 //! own, `shrunk.toml`, and how often that fails.
 
 mod candidate;
-mod ddmin;
+pub(crate) mod ddmin;
 mod search;
 
 pub use search::{State, Way};

@@ -15,6 +15,7 @@ use crate::replicas::single_leader::{Ack, Bug, Config, Failover, Join, LeaseCloc
 use crate::replicas::{Millis, NodeName};
 use crate::server::arrivals::Sharing;
 use crate::server::partitions::{self, Placement};
+use crate::simulator::{self, Simulation};
 use crate::storage::{self, Fsync, LogCheck};
 use crate::wire::{self, MembersBody, Role, Status};
 
@@ -298,6 +299,16 @@ impl Target for SingleLeader {
             partition_recovered(&of.collect::<Vec<_>>())?;
         }
         Ok(())
+    }
+
+    fn simulation(
+        &self,
+        options: &Options,
+        nodes: usize,
+        setup: &simulator::Setup,
+    ) -> Option<Box<dyn Simulation>> {
+        let one_log = partitions(options) == 1;
+        one_log.then(|| simulator::single_leader::simulation(options, nodes, setup))
     }
 
     fn change_members(&self, options: &Options, node: &str, join: bool) -> Vec<(String, String)> {

@@ -2,7 +2,7 @@
 //!
 //! No sockets, disks, clocks or threads: time, randomness (a seed) and completions of the disk come in as
 //! arguments, everything that shall happen goes out as effects. So the same code runs behind HTTP
-//! (`crate::server`) and in a seeded simulator (`tests/sim`). This file holds the words they share.
+//! (`crate::server`) and in a simulator (`crate::simulator`). This file holds the words they share.
 
 pub mod single_leader;
 

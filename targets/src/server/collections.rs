@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
 use super::http::{Body, Key, Refused, Shared};
-use crate::replicas::single_leader::{Command, Query};
+use crate::client::Request;
 use crate::wire;
 
 pub(super) async fn read_counter(
@@ -15,7 +15,7 @@ pub(super) async fn read_counter(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    app.read(key, &headers, &uri, Query::Counter)
+    app.read(key, &headers, &uri, |key| Request::ReadCounter { key })
         .await
         .unwrap_or_else(Refused::into_response)
 }
@@ -27,8 +27,8 @@ pub(super) async fn increment(
     uri: Uri,
     body: Body,
 ) -> Response {
-    let command = |key, wire::IncrementBody { by }| Command::Increment { key, by };
-    app.change(key, &headers, &uri, body, command)
+    let request = |key, wire::IncrementBody { by }| Request::Increment { key, by };
+    app.change(key, &headers, &uri, body, request)
         .await
         .unwrap_or_else(Refused::into_response)
 }
@@ -40,8 +40,8 @@ pub(super) async fn enqueue(
     uri: Uri,
     body: Body,
 ) -> Response {
-    let command = |key, wire::EnqueueBody { element }| Command::Enqueue { key, element };
-    app.change(key, &headers, &uri, body, command)
+    let request = |key, wire::EnqueueBody { element }| Request::Enqueue { key, element };
+    app.change(key, &headers, &uri, body, request)
         .await
         .unwrap_or_else(Refused::into_response)
 }
@@ -52,7 +52,7 @@ pub(super) async fn read_head(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    app.read(key, &headers, &uri, Query::Head)
+    app.read(key, &headers, &uri, |key| Request::ReadHead { key })
         .await
         .unwrap_or_else(Refused::into_response)
 }
@@ -72,14 +72,14 @@ pub(super) async fn dequeue(
             bytes
         }
     });
-    let command = |key, wire::DequeueBody { expect }| Command::Dequeue { key, expect };
-    app.change(key, &headers, &uri, body, command)
+    let request = |key, wire::DequeueBody { expect }| Request::Dequeue { key, expect };
+    app.change(key, &headers, &uri, body, request)
         .await
         .unwrap_or_else(Refused::into_response)
 }
 
 pub(super) async fn drain(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Response {
-    app.take(key, &headers, &uri, |key| Command::Drain { key })
+    app.take(key, &headers, &uri, |key| Request::Drain { key })
         .await
         .unwrap_or_else(Refused::into_response)
 }

@@ -29,11 +29,12 @@ use super::node::{Batch, Call};
 use super::partitions::Placement;
 use super::peers::PeerBody;
 use super::{collections, transactions};
+use crate::client::Request;
 use crate::replicas::NodeName;
 use crate::replicas::single_leader::{
-    Command, ConflictKind, MemberChange, Operation, Query, Refusal, Reply, WriteConcern,
+    self as replica, MemberChange, Operation, Reply, WriteConcern, operation, said,
 };
-use crate::wire::{self, AnswerBody, ErrorBody, MembersBody, kind};
+use crate::wire::{self, ErrorBody, MembersBody, Said, kind};
 
 const KEY_MAX: usize = 512;
 const BODY_MAX: usize = 1 << 20;
@@ -124,20 +125,20 @@ fn router(app: Arc<App>) -> Router {
 }
 
 async fn read_register(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Response {
-    app.read(key, &headers, &uri, Query::Register)
+    app.read(key, &headers, &uri, |key| Request::Read { key })
         .await
         .unwrap_or_else(Refused::into_response)
 }
 
 async fn read_set(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Response {
-    app.read(key, &headers, &uri, Query::Set)
+    app.read(key, &headers, &uri, |key| Request::ReadSet { key })
         .await
         .unwrap_or_else(Refused::into_response)
 }
 
 async fn write(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri, body: Body) -> Response {
-    let command = |key, wire::WriteBody { value }| Command::Write { key, value };
-    app.change(key, &headers, &uri, body, command)
+    let request = |key, wire::WriteBody { value }| Request::Write { key, value };
+    app.change(key, &headers, &uri, body, request)
         .await
         .unwrap_or_else(Refused::into_response)
 }
@@ -149,21 +150,21 @@ async fn compare_and_set(
     uri: Uri,
     body: Body,
 ) -> Response {
-    let command = |key, wire::CasBody { old, new }| Command::Cas { key, old, new };
-    app.change(key, &headers, &uri, body, command)
+    let request = |key, wire::CasBody { old, new }| Request::Cas { key, old, new };
+    app.change(key, &headers, &uri, body, request)
         .await
         .unwrap_or_else(Refused::into_response)
 }
 
 async fn add(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri, body: Body) -> Response {
-    let command = |key, wire::AddBody { element }| Command::Add { key, element };
-    app.change(key, &headers, &uri, body, command)
+    let request = |key, wire::AddBody { element }| Request::Add { key, element };
+    app.change(key, &headers, &uri, body, request)
         .await
         .unwrap_or_else(Refused::into_response)
 }
 
 async fn generate_id(State(app): Shared, headers: HeaderMap, uri: Uri) -> Response {
-    let operation = Operation::Change(Command::GenerateId);
+    let operation = operation(Request::GenerateId, false);
     let result = match app.concern(&uri) {
         Ok(concern) => app.submit(&headers, &uri, operation, concern).await,
         Err(refused) => Err(refused),
@@ -219,14 +220,15 @@ impl App {
         key: Key,
         headers: &HeaderMap,
         uri: &Uri,
-        query: fn(String) -> Query,
+        request: fn(String) -> Request,
     ) -> Result<Response, Refused> {
-        let query = query(self.key(key)?);
-        let operation = match uri.query() {
-            None | Some("" | "local=false") => Operation::Read(query),
-            Some("local=true") => Operation::ReadLocal(query),
+        let request = request(self.key(key)?);
+        let local = match uri.query() {
+            None | Some("" | "local=false") => false,
+            Some("local=true") => true,
             Some(other) => return Err(self.bad(format!("unknown query `{other}`"))),
         };
+        let operation = operation(request, local);
         self.submit(headers, uri, operation, None).await
     }
 
@@ -236,12 +238,12 @@ impl App {
         headers: &HeaderMap,
         uri: &Uri,
         body: Body,
-        command: impl FnOnce(String, B) -> Command,
+        request: impl FnOnce(String, B) -> Request,
     ) -> Result<Response, Refused> {
         let key = self.key(key)?;
         let concern = self.concern(uri)?;
         let body = self.parse_shallow(body, 1)?;
-        let operation = Operation::Change(command(key, body));
+        let operation = operation(request(key, body), false);
         self.submit(headers, uri, operation, concern).await
     }
 
@@ -251,11 +253,11 @@ impl App {
         key: Key,
         headers: &HeaderMap,
         uri: &Uri,
-        command: fn(String) -> Command,
+        request: fn(String) -> Request,
     ) -> Result<Response, Refused> {
         let key = self.key(key)?;
         let concern = self.concern(uri)?;
-        let operation = Operation::Change(command(key));
+        let operation = operation(request(key), false);
         self.submit(headers, uri, operation, concern).await
     }
 
@@ -309,30 +311,12 @@ impl App {
         }
     }
 
-    fn answer(&self, uri: &Uri, partition: usize, reply: Reply) -> Response {
-        match reply {
-            Reply::Done {
-                value,
-                term,
-                version,
-                seen,
-            } => Json(AnswerBody {
-                seen: seen.0,
-                partition,
-                value,
-                node: self.name.0.clone(),
-                term: Some(term.0).filter(|_| self.partitions.len() == 1),
-                version: version.map(|position| position.0),
-            })
-            .into_response(),
-            Reply::Precondition(conflict) => {
-                let mut body = self.error(conflict_word(conflict.kind), conflict.message);
-                body.value = Some(conflict.current);
-                (StatusCode::CONFLICT, Json(body)).into_response()
-            }
-            Reply::Refused { refusal, message } => self.unavailable(word(refusal), message),
-            Reply::Unknown { message } => self.unavailable(kind::UNKNOWN, message),
-            Reply::Redirect(to) => self.redirect(uri, &to),
+    fn answer(&self, uri: &Uri, number: usize, reply: Reply) -> Response {
+        let of = self.partitions.len();
+        match said(&self.name, replica::Partition { number, of }, reply) {
+            Said::Answer(body) => Json(body).into_response(),
+            Said::Refused(status, body) => refused(status, body),
+            Said::Redirect(to) => self.redirect(uri, &to),
         }
     }
 
@@ -426,11 +410,7 @@ impl App {
     }
 
     fn unavailable(&self, kind: &str, message: String) -> Response {
-        let mut response = self.refuse(StatusCode::SERVICE_UNAVAILABLE, kind, message);
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        response
+        refused(503, self.error(kind, message))
     }
 
     fn refuse(&self, status: StatusCode, kind: &str, message: String) -> Response {
@@ -446,6 +426,17 @@ impl App {
             node,
         }
     }
+}
+
+/// A refusal; where it may help to come again, it says when.
+fn refused(status: u16, body: ErrorBody) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, Json(body)).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        let soon = HeaderValue::from_static("1");
+        response.headers_mut().insert(header::RETRY_AFTER, soon);
+    }
+    response
 }
 
 /// How deep arrays and objects nest in a JSON text; of anything else, some number.
@@ -469,23 +460,6 @@ fn depth(json: &[u8]) -> usize {
     deepest
 }
 
-fn conflict_word(kind: ConflictKind) -> &'static str {
-    match kind {
-        ConflictKind::Unexpected => kind::PRECONDITION,
-        ConflictKind::Empty => kind::EMPTY,
-        ConflictKind::InsufficientFunds => kind::INSUFFICIENT_FUNDS,
-    }
-}
-
-fn word(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::NoLeader => kind::NO_LEADER,
-        Refusal::Joining => kind::JOINING,
-        Refusal::Overloaded => kind::OVERLOADED,
-        Refusal::Behind => kind::BEHIND,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -507,7 +481,7 @@ mod tests {
 
     #[test]
     fn the_deepest_value_is_read_again_wherever_it_is_wrapped() {
-        use crate::replicas::single_leader::{Append, Entry, KeySpace, Message, Snapshot};
+        use crate::replicas::single_leader::{Append, Command, Entry, KeySpace, Message, Snapshot};
         use crate::replicas::{LogPosition, Term};
 
         let nested = (0..DEPTH_MAX).fold(Value::Null, |inner, _| Value::Array(vec![inner]));

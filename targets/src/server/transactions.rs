@@ -8,12 +8,20 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
 use super::http::{App, Body, Refused, Shared};
-use crate::replicas::single_leader::{Command, Operation, Query};
+use crate::client::Request;
+use crate::replicas::single_leader::operation;
 use crate::wire;
 
 /// `GET /kv?key=a&key=b`, with `local=true` from the replica's own state.
 pub(super) async fn read_registers(State(app): Shared, headers: HeaderMap, uri: Uri) -> Response {
-    submit(&app, &headers, &uri, registers(&app, &uri)).await
+    let result = match registers(&app, &uri) {
+        Ok((request, local)) => {
+            let operation = operation(request, local);
+            app.submit(&headers, &uri, operation, None).await
+        }
+        Err(refused) => Err(refused),
+    };
+    result.unwrap_or_else(Refused::into_response)
 }
 
 /// `POST /txn`.
@@ -23,8 +31,7 @@ pub(super) async fn transact(
     uri: Uri,
     body: Body,
 ) -> Response {
-    let command = transaction(&app, body);
-    submit(&app, &headers, &uri, command.map(Operation::Change)).await
+    change(&app, &headers, &uri, transaction(&app, body)).await
 }
 
 /// `POST /transfer`.
@@ -34,28 +41,27 @@ pub(super) async fn transfer(
     uri: Uri,
     body: Body,
 ) -> Response {
-    let command = moved(&app, body);
-    submit(&app, &headers, &uri, command.map(Operation::Change)).await
+    change(&app, &headers, &uri, moved(&app, body)).await
 }
 
-async fn submit(
+async fn change(
     app: &App,
     headers: &HeaderMap,
     uri: &Uri,
-    operation: Result<Operation, Refused>,
+    request: Result<Request, Refused>,
 ) -> Response {
-    let concern = match &operation {
-        Ok(Operation::Change(_)) => app.concern(uri),
-        _ => Ok(None),
-    };
-    let result = match (operation, concern) {
-        (Ok(operation), Ok(concern)) => app.submit(headers, uri, operation, concern).await,
+    let result = match (request, app.concern(uri)) {
+        (Ok(request), Ok(concern)) => {
+            let operation = operation(request, false);
+            app.submit(headers, uri, operation, concern).await
+        }
         (Err(refused), _) | (_, Err(refused)) => Err(refused),
     };
     result.unwrap_or_else(Refused::into_response)
 }
 
-fn registers(app: &App, uri: &Uri) -> Result<Operation, Refused> {
+/// What is asked for, and whether of the replica's own state.
+fn registers(app: &App, uri: &Uri) -> Result<(Request, bool), Refused> {
     let pairs = Pairs::<Vec<(String, String)>>::try_from_uri(uri);
     let Pairs(pairs) = pairs.map_err(|rejection| app.bad(rejection.body_text()))?;
     let (mut keys, mut local) = (Vec::new(), false);
@@ -73,15 +79,10 @@ fn registers(app: &App, uri: &Uri) -> Result<Operation, Refused> {
     if keys.is_empty() {
         return Err(app.bad("no register is named: ask with `?key=a&key=b`".to_owned()));
     }
-    let query = Query::Registers(keys);
-    Ok(if local {
-        Operation::ReadLocal(query)
-    } else {
-        Operation::Read(query)
-    })
+    Ok((Request::ReadMany { keys }, local))
 }
 
-fn transaction(app: &App, body: Body) -> Result<Command, Refused> {
+fn transaction(app: &App, body: Body) -> Result<Request, Refused> {
     let wire::TransactBody { expect, write } = app.parse_shallow(body, 2)?;
     if expect.is_empty() && write.is_empty() {
         return Err(app.bad("nothing is expected, and nothing is to be written".to_owned()));
@@ -89,10 +90,10 @@ fn transaction(app: &App, body: Body) -> Result<Command, Refused> {
     for key in expect.keys().chain(write.keys()) {
         app.check_key(key)?;
     }
-    Ok(Command::Transact { expect, write })
+    Ok(Request::Transact { expect, write })
 }
 
-fn moved(app: &App, body: Body) -> Result<Command, Refused> {
+fn moved(app: &App, body: Body) -> Result<Request, Refused> {
     let wire::TransferBody { from, to, amount } = app.parse_shallow(body, 1)?;
     app.check_key(&from)?;
     app.check_key(&to)?;
@@ -102,5 +103,5 @@ fn moved(app: &App, body: Body) -> Result<Command, Refused> {
     if amount == 0 {
         return Err(app.bad("the amount is 0".to_owned()));
     }
-    Ok(Command::Transfer { from, to, amount })
+    Ok(Request::Transfer { from, to, amount })
 }

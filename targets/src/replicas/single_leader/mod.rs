@@ -16,6 +16,7 @@
 //! | `follower` | accepting the leader's log, truncation, snapshots |
 //! | `reads`, `lease` | who may answer a read, and when |
 //! | `concern` | how many nodes a client wants to have its write |
+//! | `service` | a client's request as an operation, a reply as an answer |
 //! | `join` | how a node without (trustworthy) data becomes a voter |
 //! | `bugs` | mistakes that real systems have made, to be found |
 //! | `members`, `handover` | nodes that come and go, leaders that give way |
@@ -34,6 +35,7 @@ mod members;
 mod message;
 mod naive;
 mod reads;
+mod service;
 mod state;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -50,6 +52,7 @@ pub use message::{
     Snapshot, WriteConcern,
 };
 pub use reads::sticky_replica;
+pub use service::{Partition, operation, said};
 pub use state::{Conflict, ConflictKind, KeySpace, Outcome};
 
 use self::leader::Leadership;
@@ -235,6 +238,11 @@ impl Replica {
             counters: self.counters,
             partitions: Vec::new(),
         }
+    }
+
+    /// Its own name.
+    pub fn name(&self) -> &NodeName {
+        &self.config.name
     }
 
     /// The applied state, for tests and simulators.

@@ -1,0 +1,167 @@
+//! From a plan that fails to a small one that violates the same: fewer messages, faults, operations and peculiarities of machines, then shorter faults.
+//!
+//! Delta debugging (`crate::shrink::ddmin`) of one kind after the other, over and over until nothing can go any more. It is carried out as
+//! often as is needed, for one try costs less than a millisecond, but not without end.
+
+use super::drive::drive;
+use super::judge::{Judgement, judge};
+use super::plan::Plan;
+use super::setting::Setting;
+use crate::shrink::ddmin::ddmin;
+use anyhow::Result;
+use schism_targets::simulator::{Machine, Micros};
+
+/// How many tries are enough.
+const TRIES_MAX: u64 = 30_000;
+/// Faults and delays are not cut down below this.
+const SHORTEST: Micros = Micros(1000);
+
+/// A small plan that fails.
+pub struct Shrunk {
+    /// It.
+    pub plan: Plan,
+    /// How many plans were tried.
+    pub tries: u64,
+    /// Whether nothing smaller was left to try.
+    pub complete: bool,
+}
+
+/// One kind of things that can be left out.
+struct Kind {
+    count: fn(&Plan) -> usize,
+    /// The plan with these alone of its things of this kind.
+    only: fn(&Plan, &[usize]) -> Plan,
+}
+
+const KINDS: [Kind; 4] = [
+    Kind {
+        count: |plan| plan.messages.len(),
+        only: |plan, kept| Plan {
+            messages: pick(&plan.messages, kept),
+            ..plan.clone()
+        },
+    },
+    Kind {
+        count: |plan| plan.machines.len(),
+        only: |plan, kept| {
+            let mut plan = plan.clone();
+            for (place, machine) in plan.machines.iter_mut().enumerate() {
+                if !kept.contains(&place) {
+                    *machine = Machine::default();
+                }
+            }
+            plan
+        },
+    },
+    Kind {
+        count: |plan| plan.faults.len(),
+        only: |plan, kept| Plan {
+            faults: pick(&plan.faults, kept),
+            ..plan.clone()
+        },
+    },
+    Kind {
+        count: |plan| plan.operations.len(),
+        only: |plan, kept| Plan {
+            operations: pick(&plan.operations, kept),
+            ..plan.clone()
+        },
+    },
+];
+
+fn pick<T: Clone>(all: &[T], kept: &[usize]) -> Vec<T> {
+    kept.iter().map(|place| all[*place].clone()).collect()
+}
+
+/// Why the search ends early.
+enum Halt {
+    Enough,
+    Failed(anyhow::Error),
+}
+
+struct Search {
+    /// In which the one property decides.
+    setting: Setting,
+    tries: u64,
+    best: Plan,
+}
+
+/// Shrinks a plan that violates this property.
+pub fn shrink(setting: &Setting, plan: Plan, property: &'static str) -> Result<Shrunk> {
+    let mut setting = setting.clone();
+    setting
+        .deciding
+        .retain(|decides| decides.name() == property);
+    let mut search = Search {
+        setting,
+        tries: 0,
+        best: plan,
+    };
+    let complete = match search.run() {
+        Ok(()) => true,
+        Err(Halt::Enough) => false,
+        Err(Halt::Failed(error)) => return Err(error),
+    };
+    Ok(Shrunk {
+        plan: search.best,
+        tries: search.tries,
+        complete,
+    })
+}
+
+impl Search {
+    fn run(&mut self) -> Result<(), Halt> {
+        loop {
+            let before = self.best.clone();
+            for kind in &KINDS {
+                self.leave_out(kind)?;
+            }
+            self.shorten()?;
+            if self.best == before {
+                return Ok(());
+            }
+        }
+    }
+
+    fn leave_out(&mut self, kind: &Kind) -> Result<(), Halt> {
+        let whole = self.best.clone();
+        ddmin((kind.count)(&whole), |kept| {
+            self.fails((kind.only)(&whole, kept))
+        })?;
+        Ok(())
+    }
+
+    /// Each fault in half as long as it still fails.
+    fn shorten(&mut self) -> Result<(), Halt> {
+        for place in 0..self.best.faults.len() {
+            loop {
+                let mut plan = self.best.clone();
+                let fault = &mut plan.faults[place];
+                let half = Micros((fault.until_us.0 - fault.at_us.0) / 2);
+                fault.until_us = fault.at_us.plus(half);
+                if half < SHORTEST || !self.fails(plan)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this plan fails as well; then it is the best so far.
+    fn fails(&mut self, plan: Plan) -> Result<bool, Halt> {
+        if plan == self.best {
+            return Ok(true);
+        }
+        if self.tries == TRIES_MAX {
+            return Err(Halt::Enough);
+        }
+        self.tries += 1;
+        let driven = drive(&self.setting, &plan, false).map_err(Halt::Failed)?;
+        let judgement = judge(&self.setting, &driven.history);
+        let fails = matches!(judgement, Judgement::Violated(_));
+        if fails {
+            self.best = plan;
+        }
+        Ok(fails)
+    }
+}
