@@ -94,7 +94,7 @@ const OPTIONS: &[OptionSpec] = &[
         name: "priority",
         default: "",
         values: ValueKind::PerNode,
-        help: "how much nodes are wanted as leaders, such as n1=2,n3=0: the highest takes over once it has everything, 0 never leads; 1 where nothing is said",
+        help: "how much nodes are wanted as leaders, such as n1=2,n3=0: the highest takes over once it has everything, 0 leads only to hand on what nobody else has; 1 where nothing is said",
     },
     OptionSpec {
         name: "join",
@@ -361,7 +361,9 @@ impl Target for SingleLeader {
             keeps_acknowledged_writes: keeps,
             no_split_brain: one_leader && keeps && one_log,
             survives_power_loss: option("fsync") == "always",
-            available_with_minority_down: failover != "off" && ack != "sync",
+            available_with_minority_down: failover != "off"
+                && ack != "sync"
+                && all_may_lead(options),
         }
     }
 }
@@ -425,6 +427,12 @@ fn number(options: &Options, name: &str) -> u64 {
         .get(name)
         .and_then(|value| value.parse().ok())
         .unwrap_or_default()
+}
+
+/// Else those that are left may be the ones that are not to lead.
+fn all_may_lead(options: &Options) -> bool {
+    let priority = options.get("priority").map_or("", String::as_str);
+    priorities(priority).values().all(|priority| *priority > 0)
 }
 
 fn priorities(text: &str) -> BTreeMap<NodeName, u64> {

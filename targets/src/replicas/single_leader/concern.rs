@@ -24,6 +24,11 @@ struct Wanted {
 pub(super) struct Concerned(Vec<Wanted>);
 
 impl Concerned {
+    /// How many they are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whose writes they are.
     pub(super) fn into_ids(self) -> impl Iterator<Item = RequestId> {
         self.0.into_iter().map(|wanted| wanted.id)

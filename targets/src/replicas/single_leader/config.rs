@@ -162,6 +162,11 @@ impl Config {
         self.failover == Failover::Off && wanted.next() == Some(&self.name)
     }
 
+    /// Whether what is committed stays so: under votes, where a majority has it.
+    pub fn keeps_committed(&self) -> bool {
+        self.failover == Failover::Consensus && matches!(self.ack, Ack::Majority | Ack::Sync)
+    }
+
     /// How long a majority's answer lets a leader read: shorter than the shortest time after which one of them would
     /// vote for another, by a tenth, which bounds how much faster one clock may run than another.
     pub fn lease(&self) -> Millis {
@@ -174,8 +179,7 @@ impl Config {
     /// from a leader that trusts itself: `read=leader` is the very configuration without that check (D07), and
     /// a lease that runs by the wall clock is one that stands in its place (D08). Under `async` and `semi-sync` an isolated leader goes on acknowledging, which is what they mean.
     pub fn checks_quorum(&self) -> bool {
-        self.failover == Failover::Consensus
-            && matches!(self.ack, Ack::Majority | Ack::Sync)
+        self.keeps_committed()
             && self.read != ReadMode::Leader
             && self.bug != Some(Bug::ReadWithoutQuorum)
             && !(self.read == ReadMode::LeaderLease && self.lease_clock == LeaseClock::Wall)

@@ -43,7 +43,8 @@ impl Replica {
     /// Whether it may try to lead.
     pub(super) fn may_campaign(&self) -> bool {
         let has_vote = self.hard.voter || self.config.failover != Failover::Consensus;
-        has_vote && self.is_member() && self.config.may_lead(&self.config.name)
+        let wanted = self.hinders || self.config.may_lead(&self.config.name);
+        has_vote && self.is_member() && wanted
     }
 
     /// Asks who would vote for it.
@@ -96,6 +97,7 @@ impl Replica {
         if !pre && term > self.hard.term {
             self.become_follower(term, None);
         }
+        self.hinders |= last < self.log.last_id();
         let granted = self.hard.voter
             && (last >= self.log.last_id() || self.has(Bug::SkipLogCheck))
             && if pre {
@@ -113,10 +115,12 @@ impl Replica {
     }
 
     /// Whether a leader may be reading on the strength of this node's last answer: then a vote for another would
-    /// break its lease (Ongaro's thesis, 6.4.1). A node that has just started does not remember whether it gave one.
+    /// break its lease (Ongaro's thesis, 6.4.1), whatever terms this node has heard of meanwhile. A node that has just
+    /// started does not remember whether it gave one.
     fn has_granted_lease(&self) -> bool {
-        let started = self.now.since(self.started) < self.config.election_timeout;
-        self.config.read == ReadMode::LeaderLease && (self.hears_leader() || started)
+        let given = self.promised.unwrap_or(self.started);
+        let runs = self.now.since(given) < self.config.election_timeout;
+        self.config.read == ReadMode::LeaderLease && runs
     }
 
     /// A pre-vote is refused while a leader is heard: its followers do not want another.

@@ -35,6 +35,8 @@ impl Replica {
             self.become_follower(term, Some(leader.clone()));
         }
         self.heard = Some(self.now);
+        self.promised = Some(self.now);
+        self.hinders = false;
         self.reset_election_timer();
         true
     }
@@ -172,12 +174,24 @@ impl Replica {
         self.last_round = self.last_round.max(round);
         // One that was asked for is taken even if it is older than the own, which holds what the leader
         // never had; any other only if it is news, for it may be a late copy.
-        if self.wants_snapshot || self.log.term_at(snapshot.position) != Some(snapshot.term) {
+        if self.wants_snapshot || self.is_news(snapshot) {
             self.install(snapshot);
         }
         self.verified = self.verified.max(snapshot.position);
         self.commit_up_to(snapshot.position);
         self.answer_leader(None);
+    }
+
+    /// Whether a snapshot has what the log lacks. A late copy of one that was compacted away since has not, and would take back what this
+    /// node has vouched for. Where early acknowledgements are rolled back, what is committed here may be unknown to the leader.
+    fn is_news(&self, snapshot: &Snapshot) -> bool {
+        let known = if self.config.keeps_committed() {
+            self.verified.max(self.committed)
+        } else {
+            self.verified
+        };
+        let differs = self.log.term_at(snapshot.position) != Some(snapshot.term);
+        differs && snapshot.position > known
     }
 
     fn install(&mut self, snapshot: &Arc<Snapshot>) {

@@ -1,7 +1,9 @@
 //! Handing over: a leader that leaves, or that is less wanted than another, names who is to follow it.
 //!
 //! Leadership transfer (Ongaro's thesis, section 3.10), as `MongoDB` uses it for the priorities of its members: a node of a higher
-//! priority that has everything takes over from one of a lower, and one of priority 0 never leads.
+//! priority that has everything takes over from one of a lower. One of priority 0 leads only where nobody else has what it has, until
+//! it has handed that on: `MongoDB`'s members would fetch it from one another, Raft's get everything from a leader. Who is about to
+//! give way takes no writes, so that the next one can have all of them.
 
 use std::cmp::Reverse;
 
@@ -17,13 +19,14 @@ impl Replica {
             return;
         };
         let pause = Millis(self.config.election_timeout.0.saturating_mul(2));
-        let asked = lead.handed_over.unwrap_or(lead.since);
-        if self.now.since(asked) < pause {
+        let last = lead.handed_over;
+        let last = last.or(Some(lead.since).filter(|_| !self.gives_way()));
+        if last.is_some_and(|asked| self.now.since(asked) < pause) {
             return;
         }
         let own = self.config.priority_of(&self.config.name);
         let able = lead.progress.iter().filter(|(name, progress)| {
-            progress.voter && self.is_in_sync(lead, name) && progress.matched == self.log.last()
+            progress.voter && self.is_in_sync(lead, name) && self.has_all(name)
         });
         let wanted = able.max_by_key(|(name, _)| (self.config.priority_of(name), Reverse(*name)));
         let wanted = wanted.filter(|(name, _)| self.config.priority_of(name) > own);
@@ -32,13 +35,25 @@ impl Replica {
         }
     }
 
-    /// The voter that has most of the log, of those that may lead.
+    /// Whether this leader leads only until another can.
+    pub(super) fn gives_way(&self) -> bool {
+        let unwanted = !self.config.may_lead(&self.config.name);
+        self.config.failover == Failover::Consensus && (unwanted || !self.is_member())
+    }
+
+    /// Whether a node has all that this leader has.
+    pub(super) fn has_all(&self, name: &NodeName) -> bool {
+        let progress = self.leadership().and_then(|lead| lead.progress.get(name));
+        progress.is_some_and(|progress| progress.matched == self.log.last())
+    }
+
+    /// The voter that has most of the log, of those that may lead and answer.
     pub(super) fn successor(&self) -> Option<NodeName> {
         let Role::Leader(lead) = &self.role else {
             return None;
         };
         let able = lead.progress.iter().filter(|(name, progress)| {
-            progress.voter && self.members().contains(name) && self.config.may_lead(name)
+            progress.voter && self.is_in_sync(lead, name) && self.config.may_lead(name)
         });
         let best = able.max_by_key(|(name, progress)| (progress.matched, Reverse(*name)));
         best.map(|(name, _)| name.clone())

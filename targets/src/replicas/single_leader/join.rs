@@ -96,7 +96,12 @@ impl Replica {
             || progress
                 .joining_since
                 .is_some_and(|round| self.confirmed_round(lead) >= round);
-        let member = self.members().contains(name);
-        progress.heard.is_some() && !progress.voter && member && caught_up && confirmed
+        // One that is about to be a member has its vote before it counts: those there are might not be a majority of the new list.
+        let joins = lead
+            .joining
+            .as_ref()
+            .is_some_and(|joining| joining.node == *name);
+        let expected = joins || self.members().contains(name);
+        progress.heard.is_some() && !progress.voter && expected && caught_up && confirmed
     }
 }

@@ -51,6 +51,8 @@ pub(super) struct Progress {
     pub(super) voter: bool,
     /// Without a vote: the first message number after it was met.
     pub(super) joining_since: Option<u64>,
+    /// The first message number since it was last met without a vote: what it acknowledged as a voter before, it may have forgotten.
+    met: u64,
     /// Rejections of messages up to this number are answered already.
     rewound_at: u64,
     needs_snapshot: bool,
@@ -101,6 +103,11 @@ impl Leadership {
             handed_over: None,
         }
     }
+
+    /// How many writes wait for other nodes.
+    fn waiting(&self) -> usize {
+        self.pending.len() + self.concerned.len()
+    }
 }
 
 impl Replica {
@@ -118,11 +125,15 @@ impl Replica {
                 Operation::Change(command) => self.on_change(&request, command, &mut commands),
                 Operation::Reconfigure(change) => {
                     // Requests are taken in order, so what came before stands before the new list.
-                    self.append(std::mem::take(&mut commands));
+                    self.append_and_send(std::mem::take(&mut commands));
                     self.on_reconfigure(request.id, change);
                 }
             }
         }
+        self.append_and_send(commands);
+    }
+
+    fn append_and_send(&mut self, commands: Vec<Command>) {
         if !commands.is_empty() {
             self.append(commands);
             self.replicate_to_all(false);
@@ -133,7 +144,8 @@ impl Replica {
         let Request { id, concern, .. } = *request;
         let position = LogPosition(self.log.last().0 + commands.len() as u64 + 1);
         match &self.role {
-            Role::Leader(lead) if lead.pending.len() < self.config.pending_max => {
+            Role::Leader(_) if self.gives_way() => self.refuse_while_handing_over(id),
+            Role::Leader(lead) if lead.waiting() < self.config.pending_max => {
                 if !self.refuses_concern(id, concern) {
                     self.wait_for_commit(id, position, concern);
                     commands.push(command);
@@ -167,6 +179,12 @@ impl Replica {
                 message,
             },
         );
+    }
+
+    fn refuse_while_handing_over(&mut self, id: RequestId) {
+        let message = "another is about to lead".to_owned();
+        let refusal = Refusal::NoLeader;
+        self.reply(id, Reply::Refused { refusal, message });
     }
 
     pub(super) fn refuse_or_redirect(&mut self, id: RequestId) {
@@ -355,14 +373,12 @@ impl Replica {
         let Some(progress) = lead.progress.get_mut(from).filter(|_| answer.term == term) else {
             return;
         };
+        if answer.voter && answer.round < progress.met {
+            return;
+        }
         progress.heard = Some(now);
         progress.acked_round = progress.acked_round.max(answer.round);
-        progress.voter = answer.voter;
-        progress.joining_since = if answer.voter {
-            None
-        } else {
-            progress.joining_since.or(Some(round + 1))
-        };
+        progress.see_vote(answer, round + 1);
         match answer.rejection {
             None => progress.accept(answer.matched.min(last), answer.round),
             Some(_) if answer.round <= progress.rewound_at => return,
@@ -398,14 +414,7 @@ impl Replica {
     /// How far the `ack` option's rule is met.
     fn acknowledged(&self, lead: &Leadership) -> LogPosition {
         let own = self.durable();
-        let others = self.quorum(lead);
-        let mut matched: Vec<_> = others
-            .map(|p| p.map_or(LogPosition::START, |p| p.matched))
-            .collect();
-        if self.is_member() {
-            matched.push(own);
-        }
-        matched.sort_unstable_by(|a, b| b.cmp(a));
+        let matched = self.matched_by_members(lead);
         let nodes = matched.len();
         match self.config.ack {
             _ if nodes == 1 => matched[0],
@@ -421,6 +430,24 @@ impl Replica {
             Ack::Majority => matched[self.majority() - 1],
             Ack::Sync => matched[nodes - 1],
         }
+    }
+
+    /// How far a majority has the log.
+    pub(super) fn on_majority(&self, lead: &Leadership) -> LogPosition {
+        self.matched_by_members(lead)[self.majority() - 1]
+    }
+
+    /// How far each member has the log, the furthest first.
+    fn matched_by_members(&self, lead: &Leadership) -> Vec<LogPosition> {
+        let others = self.quorum(lead);
+        let mut matched: Vec<_> = others
+            .map(|p| p.map_or(LogPosition::START, |p| p.matched))
+            .collect();
+        if self.is_member() {
+            matched.push(self.durable());
+        }
+        matched.sort_unstable_by(|a, b| b.cmp(a));
+        matched
     }
 
     pub(super) fn counts(&self, progress: &Progress) -> bool {
@@ -523,6 +550,26 @@ impl From<LogPosition> for Progress {
 }
 
 impl Progress {
+    /// Nothing is known, and no answer counts to a message before this number.
+    pub(super) fn met(next: LogPosition, round: u64) -> Self {
+        Self {
+            met: round,
+            ..Self::from(next)
+        }
+    }
+
+    /// A node that has lost its vote has lost what it had: only what it says from now on counts.
+    fn see_vote(&mut self, answer: &AppendAnswer, round: u64) {
+        self.voter = answer.voter;
+        if answer.voter {
+            self.joining_since = None;
+        } else if self.joining_since.is_none() {
+            self.joining_since = Some(round);
+            self.met = round;
+            self.matched = answer.matched.min(self.matched);
+        }
+    }
+
     fn accept(&mut self, matched: LogPosition, round: u64) {
         self.matched = self.matched.max(matched);
         self.next = self.next.max(self.matched.next());

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::config::Failover;
 use super::leader::{Leadership, Progress};
 use super::message::{Command, Entry, MemberChange, Reply};
 use super::state::{Conflict, Outcome};
@@ -120,8 +121,7 @@ impl Replica {
         let Role::Leader(lead) = &self.role else {
             return self.refuse_or_redirect(id);
         };
-        let busy = self.members.since() > self.committed || lead.joining.is_some();
-        if busy || self.committed < lead.term_start {
+        if !self.is_settled(lead) || lead.joining.is_some() {
             return self.refuse_change(id, "another change of the members is under way");
         }
         let (MemberChange::Join(name) | MemberChange::Leave(name)) = &change;
@@ -136,12 +136,24 @@ impl Replica {
         }
     }
 
+    /// Whether the list of members and the term's first entry are committed: by a majority, whatever writes wait for, for two lists
+    /// that differ by more than one node may have majorities without a common node.
+    fn is_settled(&self, lead: &Leadership) -> bool {
+        let committed = if self.config.failover == Failover::Consensus {
+            self.committed.min(self.on_majority(lead))
+        } else {
+            self.committed
+        };
+        committed >= self.members.since().max(lead.term_start)
+    }
+
     fn begin_joining(&mut self, id: RequestId, node: NodeName) {
         self.note(format!("{node} joins: it is sent what it lacks"));
         let since = self.now;
         let next = self.log.last().next();
         if let Role::Leader(lead) = &mut self.role {
-            lead.progress.insert(node.clone(), Progress::from(next));
+            let progress = Progress::met(next, lead.round + 1);
+            lead.progress.insert(node.clone(), progress);
             lead.joining = Some(Joining { id, node, since });
         }
         self.replicate_to_all(true);
@@ -154,7 +166,25 @@ impl Replica {
         if left.is_empty() || fixed {
             return self.refuse_change(id, "nobody would lead without it");
         }
+        if !self.can_decide(&left) {
+            return self.refuse_change(id, "too few of the others answer and have a vote");
+        }
         self.change_members(id, left);
+    }
+
+    /// Whether enough of these are there to commit that they are the members (etcd's strict-reconfig-check).
+    fn can_decide(&self, members: &[NodeName]) -> bool {
+        let Role::Leader(lead) = &self.role else {
+            return false;
+        };
+        let recent = |heard| self.now.since(heard) <= self.config.election_timeout;
+        let votes = |name: &&NodeName| {
+            let progress = lead.progress.get(*name);
+            **name == self.config.name
+                || progress.is_some_and(|p| p.voter && p.heard.is_some_and(recent))
+        };
+        let able = members.iter().filter(votes).count();
+        self.config.failover != Failover::Consensus || able > members.len() / 2
     }
 
     /// Appends the new list; its client waits as one that writes does.
@@ -176,23 +206,21 @@ impl Replica {
     }
 
     fn admit_joining(&mut self) {
+        let Some(joining) = self.leadership().and_then(|lead| lead.joining.as_ref()) else {
+            return;
+        };
+        let ready = self.is_ready(&joining.node);
+        let late = self.now.since(joining.since) > self.config.commit_timeout;
+        if !ready && !late {
+            return;
+        }
         let Role::Leader(lead) = &mut self.role else {
             return;
         };
-        let Some(joining) = &lead.joining else {
-            return;
-        };
-        let progress = lead.progress.get(&joining.node);
-        let caught_up = progress
-            .is_some_and(|p| p.heard.is_some() && p.matched >= self.committed.max(lead.term_start));
-        let late = self.now.since(joining.since) > self.config.commit_timeout;
-        if !caught_up && !late {
-            return;
-        }
         let Some(Joining { id, node, .. }) = lead.joining.take() else {
             return;
         };
-        if !caught_up {
+        if !ready {
             lead.progress.remove(&node);
             return self.refuse_change(id, &format!("{node} has not caught up in time"));
         }
@@ -200,6 +228,15 @@ impl Replica {
         members.push(node);
         members.sort();
         self.change_members(id, members);
+    }
+
+    /// Whether a node has all that is committed, and counts.
+    fn is_ready(&self, name: &NodeName) -> bool {
+        self.leadership().is_some_and(|lead| {
+            let known = self.committed.max(lead.term_start);
+            let progress = lead.progress.get(name).filter(|p| self.counts(p));
+            progress.is_some_and(|p| p.heard.is_some() && p.matched >= known)
+        })
     }
 
     fn forget_left(&mut self) {
@@ -216,14 +253,19 @@ impl Replica {
     }
 
     fn leave_when_removed(&mut self) {
-        let gone = !self.is_member() && self.committed >= self.members.since();
-        if gone && self.leadership().is_some() {
-            self.note("has left the cluster".to_owned());
-            if let Some(next) = self.successor() {
-                self.hand_over(&next);
-            }
-            self.become_follower(self.hard.term, None);
+        let settled = |lead| self.is_settled(lead);
+        if self.is_member() || !self.leadership().is_some_and(settled) {
+            return;
         }
+        let next = self.successor();
+        if next.as_ref().is_some_and(|name| !self.has_all(name)) {
+            return;
+        }
+        self.note("has left the cluster".to_owned());
+        if let Some(next) = next {
+            self.hand_over(&next);
+        }
+        self.become_follower(self.hard.term, None);
     }
 
     fn answer_members(&mut self, id: RequestId) {

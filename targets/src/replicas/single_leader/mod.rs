@@ -118,7 +118,11 @@ pub struct Replica {
     leader: Option<NodeName>,
     /// When the leader was last heard.
     heard: Option<Millis>,
+    /// When a leader, whoever it was, was last answered, which may have given it a lease.
+    promised: Option<Millis>,
     election_due: Millis,
+    /// Since a leader was last heard, somebody has asked for a vote who lacks what is here.
+    hinders: bool,
     /// The log equals the current leader's up to here.
     verified: LogPosition,
     last_round: u64,
@@ -176,7 +180,9 @@ impl Replica {
             role: Role::Follower,
             leader: None,
             heard: None,
+            promised: None,
             election_due: now,
+            hinders: false,
             verified: LogPosition::START,
             last_round: 0,
             answered: LogPosition::START,
