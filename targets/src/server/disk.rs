@@ -388,8 +388,12 @@ mod tests {
     #[test]
     fn without_a_check_what_is_torn_off_is_taken_for_read() {
         let good = serde_json::to_vec(&write(1)).unwrap();
-        for (check, entries, trusted) in [(LogCheck::Checksum, 2, false), (LogCheck::None, 3, true)]
-        {
+        for (check, torn_before, entries, trusted) in [
+            (LogCheck::Checksum, false, 2, false),
+            (LogCheck::Checksum, true, 2, true),
+            (LogCheck::None, false, 3, true),
+            (LogCheck::None, true, 3, true),
+        ] {
             let dir = data(&[good.clone(), good.clone(), good.clone()]);
             let path = fs::read_dir(dir.path())
                 .unwrap()
@@ -399,11 +403,15 @@ mod tests {
             let length = fs::metadata(&path).unwrap().len();
             let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
             file.set_len(length - 1).unwrap();
+            // It was torn before it was noted as durable, or after.
+            if torn_before {
+                fs::remove_file(dir.path().join("synced")).unwrap();
+            }
             let (_, restored) = open(dir.path(), check).unwrap();
             assert_eq!(restored.entries.len(), entries);
             assert_eq!(restored.hard.voter, trusted);
             let last = &restored.entries.last().unwrap().command;
-            assert_eq!(*last == Command::Noop, trusted);
+            assert_eq!(*last == Command::Noop, check == LogCheck::None);
         }
     }
 

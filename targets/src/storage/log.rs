@@ -87,9 +87,11 @@ impl LogFile {
     /// Opens the log in `dir`, believing nothing that is not whole, or all that it should hold.
     pub fn open_with(dir: &Path, check: LogCheck) -> Result<(Self, Recovery), StorageError> {
         let (mut log, mut recovery) = Self::open(dir)?;
-        if check == LogCheck::None && recovery.lost_durable {
-            let synced = log.noted()?;
-            log.pretend(synced, &mut recovery)?;
+        if check == LogCheck::None {
+            // A part of a record is taken for all of it.
+            let begun = recovery.cut.as_ref().map_or(0, |cut| cut.after + 1);
+            let through = log.noted()?.max(begun);
+            log.pretend(through, &mut recovery)?;
         }
         Ok((log, recovery))
     }
@@ -145,6 +147,9 @@ impl LogFile {
             payload: Vec::new(),
         });
         let missing: Vec<Record> = missing.collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
         self.append(&missing)?;
         recovery.records.extend(missing);
         recovery.lost_durable = false;

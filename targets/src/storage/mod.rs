@@ -38,8 +38,8 @@ pub enum Fsync {
 pub enum LogCheck {
     /// Each record is held against its checksum, and the end against what is known to have been durable.
     Checksum,
-    /// Nothing: the log is believed to reach as far as it is noted to have been durable, whatever is there. What is missing is taken for
-    /// entries without a content (D14); so `MySQL`'s replicas skip events where `relay-log.info` is ahead of a torn relay log.
+    /// Nothing: the log is believed to reach as far as it is noted to have been durable, or as a record begins, whatever is there. What is
+    /// missing is taken for entries without a content (D14); so `MySQL`'s replicas skip events where `relay-log.info` is ahead of a torn relay log.
     None,
 }
 
