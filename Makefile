@@ -34,6 +34,7 @@ bench: build ## Speed of the harness and of the checkers, with the limits that t
 	$(CARGO) bench --locked --package schism-checkers --bench limits
 	$(CARGO) build --locked --release --package schism-targets --examples
 	$(CARGO) run --locked --release --package schism-targets --example throughput
+	$(TARGET)/release/schism sim --quiet --target single-leader --seeds 20000 --jobs 1
 	bench/disk
 	bench/stream
 	bench/effects

@@ -11,6 +11,9 @@ use schism_workloads::{Completion, Invocation, Options, Step, Workload};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// After this long without an answer an outcome is unknown: the same as in a real run.
+pub(super) const TIME_OUT: Duration = Duration::from_secs(1);
+
 /// One client: a sequence of processes, each with a session of its own.
 pub(super) struct Client {
     workload: &'static dyn Workload,
@@ -23,6 +26,8 @@ pub(super) struct Client {
     of: u64,
     route: Route,
     flight: Option<Flight>,
+    /// After it the operation that is under way asks nothing more.
+    deadline: Duration,
 }
 
 /// The operation that is under way.
@@ -46,6 +51,10 @@ pub(super) enum Next {
     Done(Invocation, Completion),
 }
 
+fn unsent() -> CallError {
+    CallError::definite(kind::TIMEOUT, "the time was up before it was sent")
+}
+
 impl Client {
     /// One of `of` clients, on this host, whose first process has the host's number. It begins where its session says.
     pub(super) fn new(setting: &Setting, host: usize, of: usize) -> Self {
@@ -62,6 +71,7 @@ impl Client {
             process,
             of: of as u64,
             flight: None,
+            deadline: Duration::ZERO,
         }
     }
 
@@ -93,6 +103,7 @@ impl Client {
         invocation: Invocation,
         local: Option<usize>,
     ) -> Next {
+        self.deadline = now + TIME_OUT;
         self.go_on(now, invocation, Vec::new(), local)
     }
 
@@ -100,12 +111,15 @@ impl Client {
         &mut self,
         now: Duration,
         invocation: Invocation,
-        so_far: Vec<Result<Answer, CallError>>,
+        mut so_far: Vec<Result<Answer, CallError>>,
         local: Option<usize>,
     ) -> Next {
-        let request = match self.workload.converse(&self.options, &invocation, &so_far) {
-            Step::Ask(request) => request,
-            Step::Done(completion) => return Next::Done(invocation, completion),
+        let request = loop {
+            match self.workload.converse(&self.options, &invocation, &so_far) {
+                Step::Ask(request) if now < self.deadline => break request,
+                Step::Ask(_) => so_far.push(Err(unsent())),
+                Step::Done(completion) => return Next::Done(invocation, completion),
+            }
         };
         let start = local.unwrap_or_else(|| self.next_start());
         let flight = Flight {

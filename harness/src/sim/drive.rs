@@ -2,29 +2,21 @@
 //!
 //! The stages are those of `drive` and the events have the same shapes, so the checkers see no difference.
 
-use super::client::{Client, Next};
+use super::client::{Next, TIME_OUT};
 use super::plan::{Plan, PlannedOperation, What};
 use super::recording::Recording;
 use super::setting::{CLIENTS, Setting};
+use super::stages::Stage;
+use super::worker::{Task, Worker, workers};
 use anyhow::Result;
 use schism_history::{EventKind, History};
 use schism_targets::replicas::RequestId;
 use schism_targets::simulator::{Call, Micros, News, Setup, Simulation, Traced};
-use schism_workloads::{Completion, Generator, Invocation};
-use std::collections::{BTreeMap, VecDeque};
+use schism_workloads::{Completion, Invocation};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// After this long without an answer an outcome is unknown: the same as in a real run.
-const TIME_OUT: Micros = Micros::from_millis(1000);
-/// How long the cluster may take to come up, and to recover after the last heal.
-const START_LIMIT: Micros = Micros::from_millis(20_000);
-const RECOVERY_LIMIT: Micros = Micros::from_millis(15_000);
-/// How often it is asked whether it has.
-const ASK_EVERY: Micros = Micros::from_millis(100);
-/// What is done in the end is done after what was answered last, and not in the same moment.
-const MOMENT: Micros = Micros::from_millis(1);
-/// How long what comes first and last is tried again after it was refused, and after how long each time.
-const PATIENCE: Micros = Micros::from_millis(10_000);
+/// How soon what was refused of an errand is tried again.
 const BACK_OFF: Micros = Micros::from_millis(50);
 
 /// What came of a plan.
@@ -39,7 +31,7 @@ pub struct Driven {
 
 /// Why it was to be woken.
 #[derive(Debug, Clone, Copy)]
-enum Wake {
+pub(super) enum Wake {
     Ask,
     Due(usize),
     /// The client's operation of this number has taken too long.
@@ -48,85 +40,23 @@ enum Wake {
     Heal(usize),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Starting,
-    /// The workload does what comes first; then it is waited until all replicas have that.
-    Opening,
-    Opened,
-    Main,
-    Recovering(Micros),
-    /// The workload does what comes last.
-    Closing,
-    Reading,
-    Ended,
-}
-
-/// What a client is there for.
-enum Task {
-    /// The load: what it is still to do, and where it gets that from.
-    Load {
-        generator: Option<Box<dyn Generator>>,
-        ahead: VecDeque<PlannedOperation>,
-    },
-    /// A few operations, each until it is not refused any more.
-    Errand(VecDeque<Invocation>),
-    /// Final reads of this node.
-    Reads(usize, VecDeque<Invocation>),
-}
-
-/// A client with its task.
-struct Worker {
-    client: Client,
-    task: Task,
-    /// Which of its operations is under way.
-    number: u64,
-}
-
-impl Worker {
-    fn new(client: Client, task: Task) -> Self {
-        let number = 0;
-        Self {
-            client,
-            task,
-            number,
-        }
-    }
-
-    /// Whether it has something under way, or ahead.
-    fn works(&self) -> bool {
-        let ahead = match &self.task {
-            Task::Load { ahead, .. } => ahead.len(),
-            Task::Errand(ahead) | Task::Reads(_, ahead) => ahead.len(),
-        };
-        self.client.is_busy() || ahead > 0
-    }
-
-    /// The node of which it takes final reads.
-    fn reads(&self) -> Option<usize> {
-        match self.task {
-            Task::Reads(node, _) => Some(node),
-            _ => None,
-        }
-    }
-}
-
-struct Drive<'a> {
-    setting: &'a Setting,
-    plan: &'a Plan,
-    simulation: Box<dyn Simulation>,
-    workers: Vec<Worker>,
-    calls: BTreeMap<RequestId, usize>,
-    wakes: Vec<Wake>,
-    stage: Stage,
-    begun: Micros,
+/// A simulation that is being driven.
+pub(super) struct Drive<'a> {
+    pub(super) setting: &'a Setting,
+    pub(super) plan: &'a Plan,
+    pub(super) simulation: Box<dyn Simulation>,
+    pub(super) workers: Vec<Worker>,
+    pub(super) calls: BTreeMap<RequestId, usize>,
+    pub(super) wakes: Vec<Wake>,
+    pub(super) stage: Stage,
+    pub(super) begun: Micros,
     /// Until then what was refused of an errand is tried again.
-    patience: Micros,
+    pub(super) patience: Micros,
     /// Faults that are not healed yet.
-    unhealed: usize,
-    fresh_process: u64,
-    recording: Recording,
-    invoked: Vec<PlannedOperation>,
+    pub(super) unhealed: usize,
+    pub(super) fresh_process: u64,
+    pub(super) recording: Recording,
+    pub(super) invoked: Vec<PlannedOperation>,
 }
 
 /// Carries a plan out.
@@ -170,24 +100,6 @@ fn elapsed(now: Micros) -> Duration {
     Duration::from_micros(now.0)
 }
 
-fn workers(setting: &Setting, plan: &Plan) -> Result<Vec<Worker>> {
-    for operation in &plan.operations {
-        operation.what.as_ref().map(What::invocation).transpose()?;
-    }
-    let worker = |host: usize| {
-        let mine = plan.operations.iter().filter(|o| o.client == host);
-        let ahead: VecDeque<PlannedOperation> = mine.cloned().collect();
-        let drawn = ahead.iter().any(|operation| operation.what.is_none());
-        let (number, of) = (host as u64, CLIENTS as u64);
-        let options = &setting.workload_options;
-        let generator = || setting.workload.generator(options, plan.seed, number, of);
-        let generator = drawn.then(generator);
-        let client = Client::new(setting, host, CLIENTS);
-        Worker::new(client, Task::Load { generator, ahead })
-    };
-    Ok((0..CLIENTS).map(worker).collect())
-}
-
 impl Drive<'_> {
     fn run(&mut self) {
         self.wake(Micros::ZERO, Wake::Ask);
@@ -206,7 +118,7 @@ impl Drive<'_> {
         }
     }
 
-    fn wake(&mut self, at: Micros, wake: Wake) {
+    pub(super) fn wake(&mut self, at: Micros, wake: Wake) {
         self.simulation.wake(at, self.wakes.len() as u64);
         self.wakes.push(wake);
     }
@@ -221,120 +133,9 @@ impl Drive<'_> {
         }
     }
 
-    // ---- stages
-
-    fn ask_whether_well(&mut self) {
-        let now = self.simulation.now();
-        let word = self.setting.target.recovered(&self.simulation.statuses());
-        let late = now >= START_LIMIT;
-        match (self.stage, word) {
-            (Stage::Starting, word) if late || word.is_ok() => self.begin_opening(),
-            (Stage::Opened, word) if late || word.is_ok() => self.begin_main(),
-            (Stage::Recovering(since), Ok(())) => self.end_recovery(since, Ok(())),
-            (Stage::Recovering(since), Err(why)) if now >= since.plus(RECOVERY_LIMIT) => {
-                self.end_recovery(since, Err(why));
-            }
-            (Stage::Starting | Stage::Opened | Stage::Recovering(_), _) => {
-                self.wake(now.plus(ASK_EVERY), Wake::Ask);
-            }
-            (Stage::Opening | Stage::Main | Stage::Closing | Stage::Reading | Stage::Ended, _) => {}
-        }
-    }
-
-    /// What comes first goes by the undisturbed host, as the first client, which has not begun.
-    fn begin_opening(&mut self) {
-        self.stage = Stage::Opening;
-        let (workload, options) = (self.setting.workload, &self.setting.workload_options);
-        if let Some((name, value)) = workload.declares(options) {
-            self.recording.declared(self.simulation.now(), name, value);
-        }
-        let operations = workload.opening(options);
-        self.begin_errand(0, operations);
-        self.end_stage_if_over();
-    }
-
-    fn begin_errand(&mut self, process: u64, operations: Vec<Invocation>) {
-        let mut client = Client::new(self.setting, CLIENTS, CLIENTS);
-        client.become_process(process);
-        let task = Task::Errand(operations.into());
-        self.patience = self.simulation.now().plus(PATIENCE);
-        self.workers.push(Worker::new(client, task));
-        self.go_on_errand(self.workers.len() - 1);
-    }
-
-    fn begin_main(&mut self) {
-        self.stage = Stage::Main;
-        self.begun = self.simulation.now();
-        self.recording.phase(self.begun, "main");
-        let (plan, begun) = (self.plan, self.begun);
-        for (place, fault) in plan.faults.iter().enumerate() {
-            self.wake(begun.plus(fault.at_us), Wake::Inject(place));
-            self.wake(begun.plus(fault.until_us), Wake::Heal(place));
-        }
-        (0..CLIENTS).for_each(|worker| self.wake_when_due(worker));
-        self.end_stage_if_over();
-    }
-
-    /// Goes on to the next stage once all that belongs to this one is done.
-    fn end_stage_if_over(&mut self) {
-        let of_stage = match self.stage {
-            Stage::Main => &self.workers[..CLIENTS],
-            _ => &self.workers[CLIENTS..],
-        };
-        if of_stage.iter().any(Worker::works) {
-            return;
-        }
-        let now = self.simulation.now();
-        match self.stage {
-            Stage::Opening => {
-                self.stage = Stage::Opened;
-                self.wake(now.plus(MOMENT), Wake::Ask);
-            }
-            Stage::Main if self.unhealed == 0 => {
-                self.recording.phase(now, "heal");
-                self.stage = Stage::Recovering(now);
-                self.wake(now.plus(MOMENT), Wake::Ask);
-            }
-            Stage::Closing => self.begin_final_reads(),
-            Stage::Reading => {
-                self.recording.phase(now, "end");
-                self.stage = Stage::Ended;
-            }
-            _ => {}
-        }
-    }
-
-    fn end_recovery(&mut self, since: Micros, word: Result<(), String>) {
-        let now = self.simulation.now();
-        self.recording.recovery(now, since, RECOVERY_LIMIT, word);
-        self.stage = Stage::Closing;
-        let closing = self
-            .setting
-            .workload
-            .closing(&self.setting.workload_options);
-        let process = self.fresh_process;
-        self.fresh_process += 1;
-        self.begin_errand(process, closing);
-        self.end_stage_if_over();
-    }
-
-    fn begin_final_reads(&mut self) {
-        self.stage = Stage::Reading;
-        self.recording.phase(self.simulation.now(), "final-reads");
-        let options = &self.setting.workload_options;
-        let reads = self.setting.workload.final_reads(options, CLIENTS as u64);
-        for node in 0..self.setting.wanted.nodes {
-            let client = Client::new(self.setting, CLIENTS, CLIENTS);
-            let task = Task::Reads(node, reads.iter().cloned().collect());
-            self.workers.push(Worker::new(client, task));
-            self.read_next(self.workers.len() - 1);
-        }
-        self.end_stage_if_over();
-    }
-
     // ---- clients
 
-    fn wake_when_due(&mut self, worker: usize) {
+    pub(super) fn wake_when_due(&mut self, worker: usize) {
         if let Task::Load { ahead, .. } = &self.workers[worker].task
             && let Some(next) = ahead.front()
         {
@@ -374,7 +175,8 @@ impl Drive<'_> {
         worker.number += 1;
         let time_up = Wake::TimeUp(number, worker.number);
         let next = worker.client.begin(elapsed(now), invocation, local);
-        self.wake(now.plus(TIME_OUT), time_up);
+        let late = now.plus(Micros(TIME_OUT.as_micros() as u64));
+        self.wake(late, time_up);
         self.act(number, Some(next));
     }
 
@@ -437,7 +239,7 @@ impl Drive<'_> {
         self.end_stage_if_over();
     }
 
-    fn go_on_errand(&mut self, number: usize) {
+    pub(super) fn go_on_errand(&mut self, number: usize) {
         if let Task::Errand(ahead) = &mut self.workers[number].task
             && let Some(invocation) = ahead.pop_front()
         {
@@ -446,7 +248,7 @@ impl Drive<'_> {
     }
 
     /// The next final read of a replica, each under a process of its own.
-    fn read_next(&mut self, number: usize) {
+    pub(super) fn read_next(&mut self, number: usize) {
         let process = self.fresh_process;
         let worker = &mut self.workers[number];
         if let Task::Reads(node, ahead) = &mut worker.task

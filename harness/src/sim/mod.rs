@@ -16,7 +16,9 @@ mod recording;
 mod search;
 mod setting;
 mod shrink;
+mod stages;
 mod trace;
+mod worker;
 
 pub use drive::{Driven, drive};
 pub use families::Families;

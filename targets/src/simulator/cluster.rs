@@ -1,23 +1,20 @@
 //! The scheduler: one queue of what is going to happen, and the nodes to which it happens.
 //!
 //! Events of one moment happen in the order in which they came about, so a run depends on its input alone. [`Cluster::step`] is one
-//! event; [`Simulation::next`] goes on to the next news.
+//! event; [`super::Simulation::next`] goes on to the next news.
 
 use std::collections::{BinaryHeap, VecDeque};
 
 use super::fates::{DELAY, Links};
-use super::fault::{Fault, Injected};
-use super::holds::{self, Holds};
-use super::node::{End, Node};
+use super::holds::Holds;
+use super::node::Node;
 use super::queue::{Due, Event, Parcel};
 use super::trace::answer_words;
 use super::{
-    Call, Effect, Fate, Happened, Heard, Host, Input, Link, Micros, News, Setup, Simulated,
-    Simulation, Traced,
+    Effect, Fate, Happened, Heard, Host, Input, Link, Micros, News, Setup, Simulated, Traced,
 };
 use crate::replicas::{NodeName, RequestId};
 use crate::storage::Fsync;
-use crate::wire::{Role, Status};
 
 /// What all nodes have in common.
 #[derive(Debug, Clone, Copy)]
@@ -30,20 +27,20 @@ pub struct Common {
 
 /// A cluster of these replicas, with its network, its disks and its clients' hosts.
 pub struct Cluster<R: Simulated> {
-    now: Micros,
+    pub(super) now: Micros,
     queue: BinaryHeap<Due<R>>,
     order: u64,
     common: Common,
     names: Vec<NodeName>,
-    nodes: Vec<Node<R>>,
+    pub(super) nodes: Vec<Node<R>>,
     /// What has come for nodes that are paused.
-    held: Vec<Vec<Event<R>>>,
+    pub(super) held: Vec<Vec<Event<R>>>,
     links: Links,
-    holds: Holds,
+    pub(super) holds: Holds,
     requests: u64,
-    news: VecDeque<News>,
+    pub(super) news: VecDeque<News>,
     effects: Vec<Effect<R>>,
-    trace: Option<Vec<Traced>>,
+    pub(super) trace: Option<Vec<Traced>>,
     stepped: Option<usize>,
 }
 
@@ -137,13 +134,13 @@ impl<R: Simulated> Cluster<R> {
         self.holds.is_paused(node) && self.nodes[node].replica.is_some()
     }
 
-    fn at(&mut self, at: Micros, event: Event<R>) {
+    pub(super) fn at(&mut self, at: Micros, event: Event<R>) {
         self.order += 1;
         let order = self.order;
         self.queue.push(Due { at, order, event });
     }
 
-    fn after(&mut self, delay: Micros, event: Event<R>) {
+    pub(super) fn after(&mut self, delay: Micros, event: Event<R>) {
         self.at(self.now.plus(delay), event);
     }
 
@@ -265,7 +262,7 @@ impl<R: Simulated> Cluster<R> {
         self.post(Link { from, to }, Parcel::Message(message));
     }
 
-    fn answer(&mut self, node: usize, client: usize, id: RequestId, heard: Heard) {
+    pub(super) fn answer(&mut self, node: usize, client: usize, id: RequestId, heard: Heard) {
         let (from, to) = (Host::Node(node), Host::Client(client));
         self.post(Link { from, to }, Parcel::Answer(id, heard));
     }
@@ -294,73 +291,16 @@ impl<R: Simulated> Cluster<R> {
         self.after(delay, Event::Arrives(link, Box::new(parcel)));
     }
 
-    // ---- processes
-
-    fn start(&mut self, index: usize) {
-        let now = self.now;
-        if self.nodes[index].start(now) {
-            let life = self.nodes[index].life;
-            if life > 1 {
-                self.note_of(index, |_| "starts again".to_owned());
-            }
-            // Not all in one moment.
-            self.after(
-                Micros::from_millis(1 + index as u64),
-                Event::Tick(index, life),
-            );
-        }
-    }
-
-    fn end(&mut self, index: usize, end: End) {
-        let was_up = self.nodes[index].replica.is_some();
-        let lost = self.nodes[index].end(end);
-        if was_up {
-            self.note_of(index, |_| end.words(lost));
-        }
-        for (id, client) in std::mem::take(&mut self.nodes[index].waiting) {
-            self.answer(index, client, id, Heard::Reset);
-        }
-        self.let_go(index);
-    }
-
-    /// What has come while the node stood still, happens now.
-    fn let_go(&mut self, index: usize) {
-        for event in std::mem::take(&mut self.held[index]) {
-            self.at(self.now, event);
-        }
-    }
-
-    fn strike(&mut self, fault: &Fault, node: usize) {
-        match fault {
-            Fault::Kill { kept, .. } => self.end(node, End::Killed(*kept)),
-            Fault::Power { kept, .. } => self.end(node, End::WithoutPower(*kept)),
-            Fault::Wipe { .. } => self.end(node, End::Wiped),
-            Fault::Pause { .. } => self.note_of(node, |_| "is paused".to_owned()),
-            Fault::Clock { by_ms, .. } => self.nodes[node].clocks.jump(*by_ms),
-            Fault::Partition { .. } | Fault::Isolate { .. } | Fault::OneWay { .. } => {}
-        }
-    }
-
-    fn leader(&self) -> usize {
-        let leads = |(index, node): (usize, &Node<R>)| {
-            let status = node.replica.as_ref()?.status();
-            (status.role == Role::Leader).then_some((status.term, index))
-        };
-        let leader = self.nodes.iter().enumerate().filter_map(leads).max();
-        let up = || self.nodes.iter().position(|node| node.replica.is_some());
-        leader.map(|(_, index)| index).or_else(up).unwrap_or(0)
-    }
-
     // ---- the trace
 
-    fn note(&mut self, what: Happened) {
+    pub(super) fn note(&mut self, what: Happened) {
         let at = self.now;
         if let Some(trace) = &mut self.trace {
             trace.push(Traced { at, what });
         }
     }
 
-    fn note_of(&mut self, node: usize, text: impl FnOnce(&Self) -> String) {
+    pub(super) fn note_of(&mut self, node: usize, text: impl FnOnce(&Self) -> String) {
         if self.trace.is_some() {
             let (node, text) = (Host::Node(node), text(self));
             self.note(Happened::Node { node, text });
@@ -382,63 +322,5 @@ impl<R: Simulated> Cluster<R> {
             cut,
             fate,
         });
-    }
-}
-
-impl<R: Simulated> Simulation for Cluster<R> {
-    fn now(&self) -> Micros {
-        self.now
-    }
-
-    fn next(&mut self) -> Option<News> {
-        loop {
-            if let Some(news) = self.news.pop_front() {
-                return Some(news);
-            }
-            if !self.step() {
-                return None;
-            }
-        }
-    }
-
-    fn wake(&mut self, at: Micros, token: u64) {
-        self.at(at.max(self.now), Event::Wake(token));
-    }
-
-    fn call(&mut self, call: Call) -> RequestId {
-        let (client, node) = (call.client, call.node);
-        self.submit(client, node, R::request(call))
-    }
-
-    fn inject(&mut self, id: u64, fault: &Fault) -> Injected {
-        let nodes = holds::hit(fault, self.nodes.len(), || self.leader());
-        self.holds.take(id, fault, &nodes);
-        for node in &nodes {
-            self.strike(fault, *node);
-        }
-        let what = fault.words(&nodes);
-        Injected { nodes, what }
-    }
-
-    fn heal(&mut self, id: u64) {
-        let freed = self.holds.free(id);
-        freed.up.into_iter().for_each(|node| self.start(node));
-        for node in freed.resumed {
-            self.note_of(node, |_| "goes on".to_owned());
-            self.let_go(node);
-        }
-        let (nodes, by_ms) = freed.jumped.unwrap_or_default();
-        for node in nodes {
-            self.nodes[node].clocks.jump(-by_ms);
-        }
-    }
-
-    fn statuses(&self) -> Vec<Option<Status>> {
-        let replicas = self.nodes.iter().map(|node| node.replica.as_ref());
-        replicas.map(|replica| replica.map(R::status)).collect()
-    }
-
-    fn take_trace(&mut self) -> Vec<Traced> {
-        self.trace.as_mut().map(std::mem::take).unwrap_or_default()
     }
 }

@@ -1,9 +1,9 @@
 //! The simulator of replicas: pure state machines under a scheduler where every moment is decided beforehand.
 //!
-//! Time jumps from one event to the next ([`cluster`]), so a second costs what happens in it. A message that nobody disturbs takes a
+//! Time jumps from one event to the next ([`Cluster`]), so a second costs what happens in it. A message that nobody disturbs takes a
 //! fixed small time; what becomes of others is listed by link and number ([`fates`]), never drawn while it goes: so leaving one
 //! fault or one message's fate out leaves all others as they were, and the same input gives the same run to the last message. Disks
-//! forget what they had not done, or not synced ([`disk`]), clocks differ ([`clock`]), hosts are cut off, killed and paused ([`fault`]).
+//! forget what they had not done, or not synced, clocks differ ([`Machine`]), hosts are cut off, killed and paused ([`Fault`]).
 //!
 //! It knows replicas only by [`Simulated`], and nothing of histories and checkers: clients in simulated time and everything
 //! that is drawn are the harness' business. The manner is that of `FoundationDB`'s and `TigerBeetle`'s simulators.
@@ -17,6 +17,7 @@ mod holds;
 mod host;
 mod news;
 mod node;
+mod outside;
 mod queue;
 pub mod single_leader;
 mod trace;
