@@ -414,6 +414,27 @@ fn the_wanted_node_leads_and_the_unwanted_never() {
     }
 }
 
+/// However busy the leader is: it takes no writes for a moment.
+#[test]
+fn the_wanted_node_takes_over_while_writers_write() {
+    let mut sim = Sim::new(3, 14, |config| {
+        config.priority = BTreeMap::from([(name(1), 5)]);
+    });
+    sim.wait_for_leader();
+    sim.crash(1);
+    sim.run_until("another leads", |sim| {
+        sim.leader().is_some_and(|leader| leader != 1)
+    });
+    sim.restart(1);
+    let mut element = 0;
+    sim.run_until("the wanted node leads", |sim| {
+        element += 1;
+        sim.submit(sim.leader().unwrap_or(0), add(element));
+        sim.leader() == Some(1)
+    });
+    assert!(element < 3000, "it took {element} ms");
+}
+
 /// Else a committed write that only it and the dead leader have would keep all others from leading.
 #[test]
 fn an_unwanted_node_hands_on_what_nobody_else_has() {

@@ -78,7 +78,7 @@ impl Fault for Left {
     }
 
     fn inject(&mut self, id: u64, world: &mut World) -> Result<()> {
-        self.after = change_all(&world.cluster, &self.down.nodes, false);
+        self.after = change_all(world, &self.down.nodes, false);
         self.down.inject(id, world)
     }
 
@@ -96,7 +96,7 @@ impl Fault for Left {
 
     fn heal(&mut self, id: u64, world: &mut World) -> Result<()> {
         self.down.heal(id, world)?;
-        self.again = change_all(&world.cluster, &self.down.nodes, true);
+        self.again = change_all(world, &self.down.nodes, true);
         Ok(())
     }
 
@@ -107,39 +107,40 @@ impl Fault for Left {
 }
 
 /// Asks for one change after the other; answers who the members are after the last.
-fn change_all(cluster: &Cluster, nodes: &[usize], join: bool) -> Result<Vec<String>, String> {
-    let changed = nodes.iter().map(|node| change(cluster, *node, join));
+fn change_all(world: &World, nodes: &[usize], join: bool) -> Result<Vec<String>, String> {
+    let changed = nodes.iter().map(|node| change(world, *node, join));
     let last = changed.reduce(Result::and);
     last.unwrap_or_else(|| Err("no node is named".to_owned()))
 }
 
 /// Asks for one node's change, of each partition.
-fn change(cluster: &Cluster, node: usize, join: bool) -> Result<Vec<String>, String> {
+fn change(world: &World, node: usize, join: bool) -> Result<Vec<String>, String> {
+    let cluster = &world.cluster;
+    // A leader that leaves is the one to ask; a node that joins knows nothing yet. A paused one would keep the question until the time is up.
+    let silent = |asked: usize| (join && asked == node) || world.is_paused(asked);
+    let able: Vec<usize> = (0..cluster.size())
+        .filter(|asked| !silent(*asked))
+        .collect();
     let name = cluster.name(node);
-    // A leader that leaves is the one to ask; a node that joins knows nothing yet.
-    let but = join.then_some(node);
     let asks = cluster.target.change_members(&cluster.options, name, join);
     let done = asks
         .iter()
-        .map(|(path, body)| change_one(cluster, path, body, but));
+        .map(|(path, body)| change_one(cluster, &able, path, body));
     let last = done.reduce(Result::and);
     last.unwrap_or_else(|| Err("the target cannot".to_owned()))
 }
 
-/// Asks one node after the other, but for one, until the leader has done it or the time is up.
+/// Asks one of these nodes after the other, until the leader has done it or the time is up.
 fn change_one(
     cluster: &Cluster,
+    able: &[usize],
     path: &str,
     body: &str,
-    but: Option<usize>,
 ) -> Result<Vec<String>, String> {
     let begun = Instant::now();
     let mut why = "nobody leads".to_owned();
-    for asked in (0..cluster.size())
-        .cycle()
-        .filter(|asked| Some(*asked) != but)
-    {
-        let address = cluster.addresses[asked].address;
+    for asked in able.iter().cycle() {
+        let address = cluster.addresses[*asked].address;
         match ask(address, path, body) {
             Ok(members) => return Ok(members),
             Err(error) => why = format!("{error:#}"),

@@ -13,30 +13,51 @@ use super::{Replica, Role};
 use crate::replicas::{Millis, NodeName, Term};
 
 impl Replica {
-    /// Where a member that is wanted more has all that this leader has, it shall lead.
+    /// Where a member is wanted more, it shall lead: writes wait until it has all that this leader has, or an election time-out is over.
     pub(super) fn yield_to_wanted(&mut self) {
-        let Role::Leader(lead) = &self.role else {
+        let Some(wanted) = self.wanted() else {
             return;
         };
         let pause = Millis(self.config.election_timeout.0.saturating_mul(2));
-        let last = lead.handed_over;
-        let last = last.or(Some(lead.since).filter(|_| !self.gives_way()));
-        if last.is_some_and(|asked| self.now.since(asked) < pause) {
+        let (now, at_once) = (self.now, self.must_give_way());
+        let Role::Leader(lead) = &mut self.role else {
             return;
+        };
+        let last = lead.gave_way.or((!at_once).then_some(lead.since));
+        if last.is_none_or(|last| now.since(last) >= pause) {
+            lead.gave_way = Some(now);
+            lead.handed_over = false;
         }
-        let own = self.config.priority_of(&self.config.name);
-        let able = lead.progress.iter().filter(|(name, progress)| {
-            progress.voter && self.is_in_sync(lead, name) && self.has_all(name)
-        });
-        let wanted = able.max_by_key(|(name, _)| (self.config.priority_of(name), Reverse(*name)));
-        let wanted = wanted.filter(|(name, _)| self.config.priority_of(name) > own);
-        if let Some(name) = wanted.map(|(name, _)| name.clone()) {
-            self.hand_over(&name);
+        let handed_over = lead.handed_over;
+        if self.gives_way() && !handed_over && self.has_all(&wanted) {
+            self.hand_over(&wanted);
         }
     }
 
-    /// Whether this leader leads only until another can.
+    /// The member that is wanted most, if it is wanted more than this leader and could lead.
+    fn wanted(&self) -> Option<NodeName> {
+        let lead = self.leadership();
+        let lead = lead.filter(|_| self.config.failover == Failover::Consensus)?;
+        let priority = |name| self.config.priority_of(name);
+        let own = priority(&self.config.name);
+        let all = lead.progress.iter();
+        let able = all.filter(|(name, progress)| progress.voter && self.is_in_sync(lead, name));
+        let more = able
+            .map(|(name, _)| name)
+            .filter(|name| priority(name) > own);
+        more.max_by_key(|name| (priority(name), Reverse(*name)))
+            .cloned()
+    }
+
+    /// Whether this leader takes no writes, so that another may come to have all of them.
     pub(super) fn gives_way(&self) -> bool {
+        let recent = |since| self.now.since(since) <= self.config.election_timeout;
+        let lead = self.leadership();
+        self.must_give_way() || lead.and_then(|lead| lead.gave_way).is_some_and(recent)
+    }
+
+    /// Whether this node is not to lead for longer than it must.
+    fn must_give_way(&self) -> bool {
         let unwanted = !self.config.may_lead(&self.config.name);
         self.config.failover == Failover::Consensus && (unwanted || !self.is_member())
     }
@@ -66,7 +87,7 @@ impl Replica {
         }
         self.note(format!("hands over to {to}"));
         if let Role::Leader(lead) = &mut self.role {
-            lead.handed_over = Some(self.now);
+            lead.handed_over = true;
             lead.lease.give_up();
         }
         let term = self.hard.term;

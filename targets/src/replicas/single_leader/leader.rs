@@ -77,8 +77,10 @@ pub(super) struct Leadership {
     pub(super) lease: Lease,
     /// A node that is on its way to become a member.
     pub(super) joining: Option<Joining>,
-    /// When another was last asked to lead.
-    pub(super) handed_over: Option<Millis>,
+    /// When it last began to give way to one that is wanted more.
+    pub(super) gave_way: Option<Millis>,
+    /// Whether that one has been asked to lead.
+    pub(super) handed_over: bool,
 }
 
 impl Leadership {
@@ -100,7 +102,8 @@ impl Leadership {
             reads: Reads::default(),
             lease: Lease::default(),
             joining: None,
-            handed_over: None,
+            gave_way: None,
+            handed_over: false,
         }
     }
 
