@@ -1,6 +1,8 @@
 //! `schism sim`: the target's own replicas in a simulator, thousands of schedules a second, and every one of them again at will.
 //!
-//!     seed -> plan -> simulation with clients -> history -> checkers
+//! ```text
+//! seed -> plan -> simulation with clients -> history -> checkers
+//! ```
 //!
 //! The scheduler is `schism_targets::simulator`; here are what is drawn, the clients, and what is made of it: a seed that fails is
 //! shrunk to a plan that a person can read. What the simulator cannot show (the storage's own mistakes, the kernel, real clocks) is for `schism run`.
