@@ -11,36 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngExt;
 use schism_targets::replicas::single_leader::{
-    Ack, Command, Config, Failover, Operation, Query, ReadMode,
+    Ack, Command, Config, Failover, Operation, ReadMode,
 };
 use schism_targets::replicas::{Millis, RequestId};
 use schism_targets::simulator::Kept;
 use schism_targets::storage::Fsync;
 use schism_targets::wire::{Said, kind};
 use serde_json::{Value, json};
-use watched::{Around, Sim};
-
-fn write(value: u64) -> Operation {
-    Operation::Change(Command::Write {
-        key: "x".into(),
-        value: json!(value),
-    })
-}
-
-fn add(element: u64) -> Operation {
-    Operation::Change(Command::Add {
-        key: "s".into(),
-        element: json!(element),
-    })
-}
-
-fn register() -> Query {
-    Query::Register("x".into())
-}
-
-fn set() -> Query {
-    Query::Set("s".into())
-}
+use watched::{Around, Sim, add, register, set, write};
 
 fn with(ack: Ack, failover: Failover, read: ReadMode) -> impl Fn(&mut Config) {
     move |config| {

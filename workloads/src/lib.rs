@@ -9,6 +9,8 @@ mod claims;
 pub mod generator;
 mod operation;
 pub mod registry;
+#[cfg(test)]
+mod told;
 
 pub use generator::Generator;
 pub use operation::{Completion, Invocation, Step};

@@ -3,9 +3,8 @@
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
-use axum::response::Response;
 
-use super::http::{Body, Key, Refused, Shared};
+use super::http::{Answered, Body, Key, Shared};
 use crate::client::Request;
 use crate::wire;
 
@@ -14,10 +13,9 @@ pub(super) async fn read_counter(
     key: Key,
     headers: HeaderMap,
     uri: Uri,
-) -> Response {
+) -> Answered {
     app.read(key, &headers, &uri, |key| Request::ReadCounter { key })
         .await
-        .unwrap_or_else(Refused::into_response)
 }
 
 pub(super) async fn increment(
@@ -26,11 +24,9 @@ pub(super) async fn increment(
     headers: HeaderMap,
     uri: Uri,
     body: Body,
-) -> Response {
+) -> Answered {
     let request = |key, wire::IncrementBody { by }| Request::Increment { key, by };
-    app.change(key, &headers, &uri, body, request)
-        .await
-        .unwrap_or_else(Refused::into_response)
+    app.change(key, &headers, &uri, body, request).await
 }
 
 pub(super) async fn enqueue(
@@ -39,11 +35,9 @@ pub(super) async fn enqueue(
     headers: HeaderMap,
     uri: Uri,
     body: Body,
-) -> Response {
+) -> Answered {
     let request = |key, wire::EnqueueBody { element }| Request::Enqueue { key, element };
-    app.change(key, &headers, &uri, body, request)
-        .await
-        .unwrap_or_else(Refused::into_response)
+    app.change(key, &headers, &uri, body, request).await
 }
 
 pub(super) async fn read_head(
@@ -51,10 +45,9 @@ pub(super) async fn read_head(
     key: Key,
     headers: HeaderMap,
     uri: Uri,
-) -> Response {
+) -> Answered {
     app.read(key, &headers, &uri, |key| Request::ReadHead { key })
         .await
-        .unwrap_or_else(Refused::into_response)
 }
 
 pub(super) async fn dequeue(
@@ -63,7 +56,7 @@ pub(super) async fn dequeue(
     headers: HeaderMap,
     uri: Uri,
     body: Body,
-) -> Response {
+) -> Answered {
     // Without a body nothing is expected.
     let body = body.map(|bytes| {
         if bytes.is_empty() {
@@ -73,13 +66,10 @@ pub(super) async fn dequeue(
         }
     });
     let request = |key, wire::DequeueBody { expect }| Request::Dequeue { key, expect };
-    app.change(key, &headers, &uri, body, request)
-        .await
-        .unwrap_or_else(Refused::into_response)
+    app.change(key, &headers, &uri, body, request).await
 }
 
-pub(super) async fn drain(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Response {
+pub(super) async fn drain(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Answered {
     app.take(key, &headers, &uri, |key| Request::Drain { key })
         .await
-        .unwrap_or_else(Refused::into_response)
 }

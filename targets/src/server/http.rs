@@ -63,8 +63,11 @@ pub(super) type Key = Result<Path<String>, PathRejection>;
 /// A refusal on the way: the handlers' error. Boxed, for a response is large.
 pub(super) struct Refused(Box<Response>);
 
-impl Refused {
-    pub(super) fn into_response(self) -> Response {
+/// What a handler answers.
+pub(super) type Answered = Result<Response, Refused>;
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
         *self.0
     }
 }
@@ -124,23 +127,19 @@ fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-async fn read_register(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Response {
+async fn read_register(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Answered {
     app.read(key, &headers, &uri, |key| Request::Read { key })
         .await
-        .unwrap_or_else(Refused::into_response)
 }
 
-async fn read_set(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Response {
+async fn read_set(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri) -> Answered {
     app.read(key, &headers, &uri, |key| Request::ReadSet { key })
         .await
-        .unwrap_or_else(Refused::into_response)
 }
 
-async fn write(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri, body: Body) -> Response {
+async fn write(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri, body: Body) -> Answered {
     let request = |key, wire::WriteBody { value }| Request::Write { key, value };
-    app.change(key, &headers, &uri, body, request)
-        .await
-        .unwrap_or_else(Refused::into_response)
+    app.change(key, &headers, &uri, body, request).await
 }
 
 async fn compare_and_set(
@@ -149,33 +148,24 @@ async fn compare_and_set(
     headers: HeaderMap,
     uri: Uri,
     body: Body,
-) -> Response {
+) -> Answered {
     let request = |key, wire::CasBody { old, new }| Request::Cas { key, old, new };
-    app.change(key, &headers, &uri, body, request)
-        .await
-        .unwrap_or_else(Refused::into_response)
+    app.change(key, &headers, &uri, body, request).await
 }
 
-async fn add(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri, body: Body) -> Response {
+async fn add(State(app): Shared, key: Key, headers: HeaderMap, uri: Uri, body: Body) -> Answered {
     let request = |key, wire::AddBody { element }| Request::Add { key, element };
-    app.change(key, &headers, &uri, body, request)
-        .await
-        .unwrap_or_else(Refused::into_response)
+    app.change(key, &headers, &uri, body, request).await
 }
 
-async fn generate_id(State(app): Shared, headers: HeaderMap, uri: Uri) -> Response {
+async fn generate_id(State(app): Shared, headers: HeaderMap, uri: Uri) -> Answered {
+    let concern = app.concern(&uri)?;
     let operation = operation(Request::GenerateId, false);
-    let result = match app.concern(&uri) {
-        Ok(concern) => app.submit(&headers, &uri, operation, concern).await,
-        Err(refused) => Err(refused),
-    };
-    result.unwrap_or_else(Refused::into_response)
+    app.submit(&headers, &uri, operation, concern).await
 }
 
-async fn change_members(State(app): Shared, headers: HeaderMap, uri: Uri, body: Body) -> Response {
-    app.reconfigure(&headers, &uri, body)
-        .await
-        .unwrap_or_else(|refused| *refused.0)
+async fn change_members(State(app): Shared, headers: HeaderMap, uri: Uri, body: Body) -> Answered {
+    app.reconfigure(&headers, &uri, body).await
 }
 
 async fn status(State(app): Shared) -> Response {
@@ -200,18 +190,14 @@ async fn clock() -> Response {
     Json(serde_json::json!({ "wall_ms": wall_ms })).into_response()
 }
 
-async fn receive(State(app): Shared, partition: Option<Path<usize>>, body: Body) -> Response {
+async fn receive(State(app): Shared, partition: Option<Path<usize>>, body: Body) -> Answered {
     let number = partition.map_or(0, |Path(number)| number);
-    match (app.partitions.get(number), app.parse::<PeerBody>(body)) {
-        (Some(partition), Ok(PeerBody { from, messages })) => {
-            partition.entrance.peer(Batch { from, messages });
-            StatusCode::NO_CONTENT.into_response()
-        }
-        (None, _) => app
-            .bad(format!("there is no partition {number}"))
-            .into_response(),
-        (_, Err(refused)) => refused.into_response(),
-    }
+    let PeerBody { from, messages } = app.parse(body)?;
+    let Some(partition) = app.partitions.get(number) else {
+        return Err(app.bad(format!("there is no partition {number}")));
+    };
+    partition.entrance.peer(Batch { from, messages });
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 impl App {
@@ -221,7 +207,7 @@ impl App {
         headers: &HeaderMap,
         uri: &Uri,
         request: fn(String) -> Request,
-    ) -> Result<Response, Refused> {
+    ) -> Answered {
         let request = request(self.key(key)?);
         let local = match uri.query() {
             None | Some("" | "local=false") => false,
@@ -239,7 +225,7 @@ impl App {
         uri: &Uri,
         body: Body,
         request: impl FnOnce(String, B) -> Request,
-    ) -> Result<Response, Refused> {
+    ) -> Answered {
         let key = self.key(key)?;
         let concern = self.concern(uri)?;
         let body = self.parse_shallow(body, 1)?;
@@ -254,7 +240,7 @@ impl App {
         headers: &HeaderMap,
         uri: &Uri,
         request: fn(String) -> Request,
-    ) -> Result<Response, Refused> {
+    ) -> Answered {
         let key = self.key(key)?;
         let concern = self.concern(uri)?;
         let operation = operation(request(key), false);
@@ -268,7 +254,7 @@ impl App {
         uri: &Uri,
         operation: Operation,
         concern: Option<WriteConcern>,
-    ) -> Result<Response, Refused> {
+    ) -> Answered {
         let partitions = self.partitions.len();
         let Some(partition) = self.placement.of_all(&operation, partitions) else {
             return Err(self.bad("the keys lie in different partitions".to_owned()));
@@ -284,7 +270,7 @@ impl App {
         uri: &Uri,
         operation: Operation,
         concern: Option<WriteConcern>,
-    ) -> Result<Response, Refused> {
+    ) -> Answered {
         let Some(way) = self.partitions.get(partition) else {
             return Err(self.bad(format!("there is no partition {partition}")));
         };
@@ -342,12 +328,7 @@ impl App {
     }
 
     /// `POST /members`, of one partition: `?partition=1`.
-    async fn reconfigure(
-        &self,
-        headers: &HeaderMap,
-        uri: &Uri,
-        body: Body,
-    ) -> Result<Response, Refused> {
+    async fn reconfigure(&self, headers: &HeaderMap, uri: &Uri, body: Body) -> Answered {
         let query = uri.query().unwrap_or_default();
         let number = match query.strip_prefix("partition=").map(str::parse) {
             None if query.is_empty() => 0,

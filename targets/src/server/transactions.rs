@@ -5,23 +5,17 @@
 
 use axum::extract::{Query as Pairs, State};
 use axum::http::{HeaderMap, Uri};
-use axum::response::Response;
 
-use super::http::{App, Body, Refused, Shared};
+use super::http::{Answered, App, Body, Refused, Shared};
 use crate::client::Request;
 use crate::replicas::single_leader::operation;
 use crate::wire;
 
 /// `GET /kv?key=a&key=b`, with `local=true` from the replica's own state.
-pub(super) async fn read_registers(State(app): Shared, headers: HeaderMap, uri: Uri) -> Response {
-    let result = match registers(&app, &uri) {
-        Ok((request, local)) => {
-            let operation = operation(request, local);
-            app.submit(&headers, &uri, operation, None).await
-        }
-        Err(refused) => Err(refused),
-    };
-    result.unwrap_or_else(Refused::into_response)
+pub(super) async fn read_registers(State(app): Shared, headers: HeaderMap, uri: Uri) -> Answered {
+    let (request, local) = registers(&app, &uri)?;
+    let operation = operation(request, local);
+    app.submit(&headers, &uri, operation, None).await
 }
 
 /// `POST /txn`.
@@ -30,8 +24,8 @@ pub(super) async fn transact(
     headers: HeaderMap,
     uri: Uri,
     body: Body,
-) -> Response {
-    change(&app, &headers, &uri, transaction(&app, body)).await
+) -> Answered {
+    change(&app, &headers, &uri, transaction(&app, body)?).await
 }
 
 /// `POST /transfer`.
@@ -40,24 +34,14 @@ pub(super) async fn transfer(
     headers: HeaderMap,
     uri: Uri,
     body: Body,
-) -> Response {
-    change(&app, &headers, &uri, moved(&app, body)).await
+) -> Answered {
+    change(&app, &headers, &uri, moved(&app, body)?).await
 }
 
-async fn change(
-    app: &App,
-    headers: &HeaderMap,
-    uri: &Uri,
-    request: Result<Request, Refused>,
-) -> Response {
-    let result = match (request, app.concern(uri)) {
-        (Ok(request), Ok(concern)) => {
-            let operation = operation(request, false);
-            app.submit(headers, uri, operation, concern).await
-        }
-        (Err(refused), _) | (_, Err(refused)) => Err(refused),
-    };
-    result.unwrap_or_else(Refused::into_response)
+async fn change(app: &App, headers: &HeaderMap, uri: &Uri, request: Request) -> Answered {
+    let concern = app.concern(uri)?;
+    let operation = operation(request, false);
+    app.submit(headers, uri, operation, concern).await
 }
 
 /// What is asked for, and whether of the replica's own state.

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use schism_targets::registry::target;
 use schism_targets::replicas::single_leader::{
-    Ack, Config, Failover, Join, LeaseClock, Operation, Query, ReadMode, Replica, Session,
+    Ack, Command, Config, Failover, Join, LeaseClock, Operation, Query, ReadMode, Replica, Session,
     WriteConcern,
 };
 use schism_targets::replicas::{LogPosition, Millis, NodeName, RequestId, Term};
@@ -20,6 +20,7 @@ use schism_targets::simulator::{
 };
 use schism_targets::storage::Fsync;
 use schism_targets::wire::{Role, Said, Status};
+use serde_json::json;
 
 /// Of messages on one link so many meet what the weather says: about as many as a storm has.
 const MESSAGES: u64 = 800;
@@ -128,6 +129,32 @@ fn config(size: usize, index: usize, seed: u64) -> Config {
         commit_timeout: Millis(2000),
         seed: seed.wrapping_mul(31).wrapping_add(index as u64),
     }
+}
+
+// ---- what is asked for
+
+pub(crate) fn write(value: u64) -> Operation {
+    Operation::Change(Command::Write {
+        key: "x".into(),
+        value: json!(value),
+    })
+}
+
+pub(crate) fn add(element: u64) -> Operation {
+    Operation::Change(Command::Add {
+        key: "s".into(),
+        element: json!(element),
+    })
+}
+
+/// What [`write`] writes.
+pub(crate) fn register() -> Query {
+    Query::Register("x".into())
+}
+
+/// What [`add`] adds to.
+pub(crate) fn set() -> Query {
+    Query::Set("s".into())
 }
 
 impl Sim {

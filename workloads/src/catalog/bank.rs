@@ -243,6 +243,7 @@ impl Client {
 mod tests {
     use super::*;
     use crate::registry::resolve;
+    use crate::told::{answer, error};
     use schism_history::EventKind;
 
     fn options(transfers: &str) -> Options {
@@ -255,27 +256,6 @@ mod tests {
             "transfer",
             json!({"from": "a0", "to": "a1", "amount": amount}),
         )
-    }
-
-    fn answer(value: Value) -> Answer {
-        Answer {
-            seen: 0,
-            partition: 0,
-            value,
-            node: "n2".into(),
-            term: Some(3),
-            version: None,
-        }
-    }
-
-    fn error(definite: bool, kind: &str) -> CallError {
-        CallError {
-            definite,
-            kind: kind.into(),
-            message: String::new(),
-            node: None,
-            current: None,
-        }
     }
 
     fn done(step: Step) -> (EventKind, Option<String>) {

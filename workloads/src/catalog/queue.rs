@@ -112,32 +112,12 @@ impl Generator for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::told::{answer, error};
     use serde_json::json;
 
     fn dequeued(answers: &[Result<Answer, CallError>]) -> Step {
         let dequeue = Invocation::on(KEY, "dequeue", Value::Null);
         Queue.converse(&Options::new(), &dequeue, answers)
-    }
-
-    fn answer(value: Value) -> Answer {
-        Answer {
-            seen: 0,
-            partition: 0,
-            value,
-            node: "n2".into(),
-            term: Some(3),
-            version: None,
-        }
-    }
-
-    fn error(definite: bool, kind: &str) -> CallError {
-        CallError {
-            definite,
-            kind: kind.into(),
-            message: String::new(),
-            node: None,
-            current: None,
-        }
     }
 
     #[test]
