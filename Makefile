@@ -33,12 +33,12 @@ bench: build ## Speed of the harness and of the checkers, with the limits that t
 	$(CARGO) bench --locked --package schism-checkers --bench registers
 	$(CARGO) bench --locked --package schism-checkers --bench limits
 	$(CARGO) build --locked --release --package schism-targets --examples
-	$(CARGO) run --locked --release --package schism-targets --example throughput
 	$(TARGET)/release/schism sim --quiet --target single-leader --seeds 20000 --jobs 1
 	bench/disk
 	bench/stream
 	bench/effects
 	bench/side-by-side
+	$(CARGO) run --locked --release --package schism-targets --example throughput
 
 # Without the search for leaks: a thread that is just ending looks like one.
 fuzz: build ## Fuzz the readers, each for TIME=900 seconds (cargo-fuzz is installed when it is missing)

@@ -103,6 +103,7 @@ fn info(run: &Run, spec: &Spec) -> RunInfo {
             .clone()
             .into_iter()
             .chain(workload_options)
+            .filter(|(_, value)| !value.is_empty())
             .collect(),
         workload: Some(spec.workload.clone()),
         nemesis: spec.drawn().into_iter().cloned().chain(planned).collect(),

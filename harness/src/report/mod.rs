@@ -60,7 +60,7 @@ pub struct Input<'a> {
 pub struct RunInfo {
     /// The replicated system.
     pub target: Option<String>,
-    /// Its options, by name.
+    /// Its options, by name, but for those that say nothing.
     pub options: Vec<(String, String)>,
     /// What clients did.
     pub workload: Option<String>,
