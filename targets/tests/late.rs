@@ -89,6 +89,7 @@ fn heartbeat(round: u64) -> Message {
         entries: Vec::new(),
         committed: LogPosition::START,
         admit: false,
+        incarnation: None,
     })
 }
 
@@ -154,6 +155,7 @@ fn answer(term: u64, round: u64, matched: u64, voter: bool) -> AppendAnswer {
         matched: LogPosition(matched),
         voter,
         rejection: None,
+        incarnation: 1,
     }
 }
 
@@ -288,4 +290,39 @@ fn a_write_is_sent_on_before_a_change_that_is_refused() {
 
 fn is_write(entry: &Arc<Entry>) -> bool {
     matches!(entry.command, Command::Write { .. })
+}
+
+/// What it showed before it was restarted it must show again: a message that was sent to it then knows of less.
+#[test]
+fn a_message_to_an_earlier_life_does_not_open_reads() {
+    let entry = |position| {
+        let (term, command) = (Term(1), Command::Noop);
+        let position = LogPosition(position);
+        Arc::new(Entry {
+            term,
+            position,
+            command,
+        })
+    };
+    let disk = Restored {
+        entries: (1..=3).map(entry).collect(),
+        ..Restored::default()
+    };
+    let mut replica = restored(1, |config| config.seed = 7, disk);
+    let mut serves = |round, committed, incarnation| {
+        let append = Append {
+            term: Term(1),
+            round,
+            previous: (Term(1), LogPosition(3)),
+            entries: Vec::new(),
+            committed: LogPosition(committed),
+            admit: false,
+            incarnation,
+        };
+        hear(&mut replica, 10 + round, 1, Message::Append(append));
+        replica.status().role == Role::Follower
+    };
+    assert!(!serves(1, 1, Some(6)), "sent to the life before");
+    assert!(!serves(2, 1, None), "sent when nothing was known of it");
+    assert!(serves(3, 3, Some(7)));
 }

@@ -488,6 +488,7 @@ mod tests {
             })],
             committed: position,
             admit: false,
+            incarnation: None,
         });
         let install = Message::Install {
             term,

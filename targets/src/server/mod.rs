@@ -18,7 +18,7 @@ mod transactions;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -138,7 +138,9 @@ fn start(
     ),
     ServerError,
 > {
-    let config = setup.replica(number);
+    let mut config = setup.replica(number);
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    config.seed ^= since.map_or(0, |since| since.as_nanos() as u64);
     let tick = Duration::from_millis((config.heartbeat.0 / 4).clamp(2, 10));
     let timeout = Duration::from_millis(config.election_timeout.0.clamp(200, 1000));
     let folder = partitions::folder(&settings.data, number);

@@ -132,7 +132,7 @@ pub struct Config {
     pub commit_timeout: Millis,
     /// A mistake that it makes.
     pub bug: Option<Bug>,
-    /// Seed of the election time-outs.
+    /// Seed of the election time-outs. Another one at each start, for it also tells the lives of a node apart.
     pub seed: u64,
 }
 

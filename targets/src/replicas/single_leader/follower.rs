@@ -84,8 +84,11 @@ impl Replica {
         }
         self.verified = self.verified.max(through);
         self.commit_up_to(append.committed);
-        self.meet_leader(append.term, append.committed);
-        if append.admit && !self.hard.voter && self.verified >= append.committed {
+        let to_this_life = append.incarnation == Some(self.config.seed);
+        if to_this_life {
+            self.meet_leader(append.term, append.committed);
+        }
+        if to_this_life && append.admit && !self.hard.voter && self.verified >= append.committed {
             self.hard.voter = true;
             self.save_hard_state();
             self.note("caught up and admitted".to_owned());
@@ -112,11 +115,13 @@ impl Replica {
         }
     }
 
-    /// Notes what must be applied before reads are served; only a leader that has committed an entry of
-    /// its own term knows all that was acknowledged before.
+    /// Notes what must be applied before reads are served: what the leader knew of after this node's start, for a message from before it may
+    /// be older than what this node has shown then, and so may one from before it left and came back. And only a leader that has committed
+    /// an entry of its own term knows all that was acknowledged before.
     fn meet_leader(&mut self, term: Term, committed: LogPosition) {
         let knows_all = self.log.term_at(committed) == Some(term);
-        if knows_all && self.serve_from.is_none() {
+        let knows_members = committed >= self.members.since();
+        if knows_all && knows_members && self.serve_from.is_none() {
             self.serve_from = Some(committed);
         }
     }
@@ -237,6 +242,7 @@ impl Replica {
             matched: self.matched(),
             voter: self.hard.voter,
             rejection,
+            incarnation: self.config.seed,
         };
         self.send(to, Message::AppendAnswer(answer));
     }

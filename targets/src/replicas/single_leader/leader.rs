@@ -49,6 +49,8 @@ pub(super) struct Progress {
     /// The last message number that it answered.
     pub(super) acked_round: u64,
     pub(super) voter: bool,
+    /// Its life, as it last said.
+    incarnation: Option<u64>,
     /// Without a vote: the first message number after it was met.
     pub(super) joining_since: Option<u64>,
     /// The first message number since it was last met without a vote: what it acknowledged as a voter before, it may have forgotten.
@@ -290,6 +292,8 @@ impl Replica {
         let round = self.next_round();
         let previous = (self.log.term_at(previous).unwrap_or_default(), previous);
         let (term, committed) = (self.hard.term, self.committed);
+        let progress = self.leadership().and_then(|lead| lead.progress.get(to));
+        let incarnation = progress.and_then(|progress| progress.incarnation);
         let append = Append {
             term,
             round,
@@ -297,6 +301,7 @@ impl Replica {
             entries,
             committed,
             admit,
+            incarnation,
         };
         self.send(to, Message::Append(append));
     }
@@ -380,6 +385,8 @@ impl Replica {
             return;
         }
         progress.heard = Some(now);
+        let met = progress.incarnation.replace(answer.incarnation);
+        let new = met != Some(answer.incarnation);
         progress.acked_round = progress.acked_round.max(answer.round);
         progress.see_vote(answer, round + 1);
         match answer.rejection {
@@ -392,7 +399,8 @@ impl Replica {
                 progress.next = rejection.hint.min(last).next();
             }
         }
-        self.replicate(from, false);
+        // One that has just started waits for a message to this life of it.
+        self.replicate(from, new);
     }
 
     /// Somebody has seen a newer term. The one fixed leader just moves past it.

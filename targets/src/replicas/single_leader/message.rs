@@ -453,6 +453,9 @@ pub struct Append {
     pub committed: LogPosition,
     /// The follower has caught up and is a voter from now on.
     pub admit: bool,
+    /// The receiver's life that the sender knows of, see [`AppendAnswer::incarnation`].
+    #[serde(default)]
+    pub incarnation: Option<u64>,
 }
 
 /// How a follower answers.
@@ -468,6 +471,9 @@ pub struct AppendAnswer {
     pub voter: bool,
     /// Where it does not match.
     pub rejection: Option<Rejection>,
+    /// Which of its lives this is: what was sent to an earlier one may arrive in this one, and must not be taken for news.
+    #[serde(default)]
+    pub incarnation: u64,
 }
 
 /// Why an `Append` did not fit.
