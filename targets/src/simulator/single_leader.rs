@@ -210,6 +210,8 @@ impl Simulated for Replica {
             }
             Message::PositionQuery { .. } => "how far are you?".to_owned(),
             Message::PositionAnswer { report, .. } => report_words(report),
+            Message::CopyQuery { .. } => "send me all that you have".to_owned(),
+            Message::CopyAnswer { copy, .. } => copy_words(copy),
             Message::Hello { blank, answer } => hello_words(*blank, *answer),
         }
     }
@@ -341,6 +343,12 @@ fn report_words(report: &replica::PositionReport) -> String {
         ""
     };
     format!("my log ends at {last} of term {term}{sees}")
+}
+
+fn copy_words(copy: &replica::Copy) -> String {
+    let position = copy.snapshot.position;
+    let after = span(&copy.entries).map_or_else(String::new, |span| format!(" and {span}"));
+    format!("all that I have: the state at {position}{after}")
 }
 
 fn hello_words(blank: bool, answer: bool) -> String {
