@@ -59,13 +59,17 @@ fn a_write_that_is_not_committed_is_given_up_when_its_client_wants() {
     let others = [(leader + 1) % 3, (leader + 2) % 3];
     let ask = |sim: &mut Sim, concern| sim.submit_with(leader, add(1), Session::default(), concern);
     // Less than the silence after which the leader steps down.
-    others.map(|other| sim.pause(other, true));
+    for other in others {
+        sim.pause(other, true);
+    }
     let impatient = ask(&mut sim, Some(concern(2, 50)));
     let patient = ask(&mut sim, None);
     sim.run_for(120);
     assert_eq!(sim.refusal(impatient), Some(kind::UNKNOWN));
     assert!(!sim.replies.contains_key(&patient));
-    others.map(|other| sim.pause(other, false));
+    for other in others {
+        sim.pause(other, false);
+    }
     sim.run_until("the other write", |sim| sim.done(patient));
 }
 
