@@ -255,7 +255,7 @@ mod tests {
 
     /// The bytes that a node really sends.
     fn sent(messages: Vec<Message>) -> Vec<u8> {
-        let from = NodeName("n1".into());
+        let from = NodeName::from("n1");
         let body = serde_json::to_string(&PeerBody { from, messages }).unwrap();
         format!("POST /peer HTTP/1.1\r\nhost: 10.77.2.2:8000\r\n\r\n{body}").into_bytes()
     }

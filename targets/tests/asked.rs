@@ -145,7 +145,7 @@ fn a_session_reads_at_the_leader_for_a_while_after_its_write() {
     };
     assert_eq!(
         read(Some(499)),
-        Said::Redirect(NodeName(format!("n{}", leader + 1)))
+        Said::Redirect(NodeName::from(format!("n{}", leader + 1)))
     );
     for outside in [None, Some(500)] {
         assert!(matches!(read(outside), Said::Answer(_)));

@@ -56,7 +56,7 @@ fn restored(index: usize, change: impl Fn(&mut Config), disk: Restored) -> Repli
 }
 
 fn name(node: usize) -> NodeName {
-    NodeName(format!("n{node}"))
+    NodeName::from(format!("n{node}"))
 }
 
 fn hear(replica: &mut Replica, at: u64, from: usize, message: Message) -> Vec<Effect> {

@@ -148,9 +148,10 @@ fn segments_are_dropped_at_the_head_and_a_broken_one_ends_the_log() {
     let (mut log, _) = LogFile::open(dir).unwrap();
     for first in [1, 11, 21] {
         log.append(&records(first..=first + 9)).unwrap();
-        log.compact(0).unwrap();
+        log.begin_segment().unwrap();
     }
-    log.compact(15).unwrap();
+    log.begin_segment().unwrap();
+    log.drop_through(15).unwrap();
     drop(log);
     let (log, found) = LogFile::open(dir).unwrap();
     assert_eq!(found.base, (record(10).term, 10));
@@ -213,7 +214,8 @@ proptest! {
                     list.truncate((after - base) as usize);
                 }
                 Step::Compact(through) => {
-                    log.compact(through.min(last)).unwrap();
+                    log.begin_segment().unwrap();
+                    log.drop_through(through.min(last)).unwrap();
                     floor = floor.max(through.min(last));
                 }
                 Step::Reset(after) => {

@@ -24,7 +24,7 @@ fn join(node: usize) -> Operation {
 }
 
 fn name(node: usize) -> NodeName {
-    NodeName(format!("n{}", node + 1))
+    NodeName::from(format!("n{}", node + 1))
 }
 
 /// Asks whoever leads, as often as it takes.

@@ -160,7 +160,7 @@ impl Client {
         let result = match heard {
             Heard::Said(Said::Answer(body)) => Ok(body.into()),
             Heard::Said(Said::Refused(status, body)) => Err(CallError::refused(status, body)),
-            Heard::Said(Said::Redirect(to)) => match self.route.index_of(&to.0) {
+            Heard::Said(Said::Redirect(to)) => match self.route.index_of(to.as_str()) {
                 Some(_) if flight.local.is_some() => {
                     Err(CallError::definite(kind::REDIRECT, "asked elsewhere"))
                 }

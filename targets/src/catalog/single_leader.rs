@@ -437,7 +437,7 @@ fn all_may_lead(options: &Options) -> bool {
 
 fn priorities(text: &str) -> BTreeMap<NodeName, u64> {
     let priorities = per_node(text).unwrap_or_default();
-    let named = |(name, priority)| (NodeName(name), priority);
+    let named = |(name, priority)| (NodeName::from(name), priority);
     priorities.into_iter().map(named).collect()
 }
 

@@ -6,6 +6,8 @@
 
 pub mod single_leader;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// A term of leadership (Raft, section 5.1): grows, and each has one leader at most.
@@ -77,10 +79,10 @@ impl From<Millis> for Now {
     }
 }
 
-/// A node of the cluster, such as `n1`. Ordered as people count: `n2` comes before `n10`.
+/// A node of the cluster, such as `n1`. Ordered as people count: `n2` comes before `n10`. Shared, for names are copied with each message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct NodeName(pub String);
+pub struct NodeName(Arc<str>);
 
 impl Ord for NodeName {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
@@ -94,9 +96,22 @@ impl PartialOrd for NodeName {
     }
 }
 
+impl NodeName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<&str> for NodeName {
     fn from(name: &str) -> Self {
-        Self(name.to_owned())
+        Self(name.into())
+    }
+}
+
+impl From<String> for NodeName {
+    fn from(name: String) -> Self {
+        Self(name.into())
     }
 }
 

@@ -82,7 +82,7 @@ impl Settings {
 
     /// Where every node listens.
     pub fn addresses(&self) -> BTreeMap<NodeName, SocketAddr> {
-        let own = (NodeName(self.id.clone()), self.listen);
+        let own = (NodeName::from(self.id.clone()), self.listen);
         self.peers.iter().cloned().chain([own]).collect()
     }
 }
@@ -148,7 +148,7 @@ fn parse_peer(text: &str) -> Result<(NodeName, SocketAddr), ServerError> {
 fn check_names(id: &str, peers: &[(NodeName, SocketAddr)]) -> Result<(), ServerError> {
     let mut seen = std::collections::BTreeSet::from([id]);
     for (name, _) in peers {
-        if !seen.insert(&name.0) {
+        if !seen.insert(name.as_str()) {
             return Err(wrong(&format!("node `{name}` is named twice")));
         }
     }

@@ -1,13 +1,15 @@
 //! The disk thread: does what the replica asks in order, many appends a sync, and says how far it is.
 //!
 //! The replica's task never waits for it, so heartbeats go on while an fsync runs. A message that must not
-//! leave before the disk has caught up (a vote, say) travels through here as a job of its own. Any error
+//! leave before the disk has caught up (a vote, say) travels through here as a job of its own. Snapshots of the own state, which
+//! may be large, are written beside it, and the log is cut only when one is durable. Any error
 //! ends the thread and with it the node: after a failed fsync nobody knows what is durable.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +26,8 @@ const HARD_STATE: &str = "hard-state";
 const SNAPSHOT: &str = "snapshot";
 /// Jobs done between two syncs at most.
 const BATCH: usize = 1024;
+/// How often it is looked whether a snapshot is written, while there is nothing else to do.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Where jobs for the disk go.
 pub(super) type Jobs = Sender<Job>;
@@ -62,8 +66,15 @@ pub(super) struct Disk {
     dir: PathBuf,
     log: LogFile,
     done: Persisted,
+    saving: Option<Saving>,
     /// Held for as long as the thread may write.
     _lock: File,
+}
+
+/// A snapshot that is being written, and how much of the log it stands for.
+struct Saving {
+    thread: JoinHandle<Result<(), StorageError>>,
+    drop_through: LogPosition,
 }
 
 /// Opens a node's data directory and reads what it holds.
@@ -109,6 +120,7 @@ pub(super) fn open(dir: &Path, check: LogCheck) -> Result<(Disk, Restored), Serv
         dir: dir.to_owned(),
         log,
         done,
+        saving: None,
         _lock: lock,
     };
     Ok((
@@ -230,14 +242,18 @@ impl Disk {
                 self.log.sync()?;
                 synced = Instant::now();
             }
+            if self.has_saved() {
+                self.finish_saving()?;
+            }
             let wait = match fsync {
+                _ if self.saving.is_some() => LOOK,
                 Fsync::Interval(interval) => interval.saturating_sub(synced.elapsed()),
                 _ => Duration::from_secs(3600),
             };
             let first = match inbox.recv_timeout(wait) {
                 Ok(job) => job,
                 Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return self.finish_saving(),
             };
             let mut released = Vec::new();
             let mut stop = None;
@@ -254,6 +270,7 @@ impl Disk {
                 outbox.send(&to, message);
             }
             if let Some(stop) = stop {
+                self.finish_saving()?;
                 let _ = stop.send(());
                 return Ok(());
             }
@@ -285,11 +302,13 @@ impl Disk {
                 snapshot,
                 drop_through,
             } => {
-                storage::save(&self.dir, SNAPSHOT, &*snapshot)?;
-                self.log.compact(drop_through.0)?;
+                self.finish_saving()?;
+                self.log.begin_segment()?;
+                self.saving = Some(self.save_beside(snapshot, drop_through)?);
             }
             Job::InstallSnapshot { epoch, snapshot } => {
                 self.done.epoch = epoch;
+                self.finish_saving()?;
                 storage::save(&self.dir, SNAPSHOT, &*snapshot)?;
                 self.log.reset((snapshot.term.0, snapshot.position.0))?;
             }
@@ -297,6 +316,37 @@ impl Disk {
             Job::Stop(done) => *stop = Some(done),
         }
         Ok(())
+    }
+
+    fn save_beside(
+        &self,
+        snapshot: Arc<Snapshot>,
+        drop_through: LogPosition,
+    ) -> Result<Saving, StorageError> {
+        let dir = self.dir.clone();
+        let thread = std::thread::Builder::new()
+            .name("snapshot".to_owned())
+            .spawn(move || storage::save(&dir, SNAPSHOT, &*snapshot))
+            .map_err(storage::failed("start a thread for", &self.dir))?;
+        Ok(Saving {
+            thread,
+            drop_through,
+        })
+    }
+
+    fn has_saved(&self) -> bool {
+        let saving = self.saving.as_ref();
+        saving.is_some_and(|saving| saving.thread.is_finished())
+    }
+
+    /// Waits for the snapshot that is being written, if one is; what it stands for may go from the log then.
+    fn finish_saving(&mut self) -> Result<(), StorageError> {
+        let Some(saving) = self.saving.take() else {
+            return Ok(());
+        };
+        let saved = saving.thread.join();
+        saved.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        self.log.drop_through(saving.drop_through.0)
     }
 
     fn append(&mut self, records: &[Record], fsync: Fsync) -> Result<(), StorageError> {

@@ -340,8 +340,8 @@ impl App {
             _ => return Err(self.bad(format!("unknown query `{query}`"))),
         };
         let change = match self.parse(body)? {
-            MembersBody::Join(name) => MemberChange::Join(NodeName(name)),
-            MembersBody::Leave(name) => MemberChange::Leave(NodeName(name)),
+            MembersBody::Join(name) => MemberChange::Join(NodeName::from(name)),
+            MembersBody::Leave(name) => MemberChange::Leave(NodeName::from(name)),
         };
         let operation = Operation::Reconfigure(change);
         self.submit_to(number, headers, uri, operation, None).await
@@ -403,7 +403,7 @@ impl App {
     }
 
     fn error(&self, kind: &str, message: String) -> ErrorBody {
-        let (error, node) = (kind.to_owned(), Some(self.name.0.clone()));
+        let (error, node) = (kind.to_owned(), Some(self.name.to_string()));
         ErrorBody {
             error,
             message,

@@ -22,10 +22,12 @@ const ONLY: Partition = Partition { number: 0, of: 1 };
 
 /// A cluster under these (resolved) options, of one partition.
 pub fn cluster(options: &Options, nodes: usize, setup: &Setup) -> Cluster<Replica> {
-    let members: Vec<NodeName> = (1..=nodes).map(|n| NodeName(format!("n{n}"))).collect();
+    let members: Vec<NodeName> = (1..=nodes)
+        .map(|n| NodeName::from(format!("n{n}")))
+        .collect();
     let fsync = configure(options, "n1", members.clone()).fsync;
     let config = |name: &NodeName| {
-        let mut config = configure(options, &name.0, members.clone()).replica(ONLY.number);
+        let mut config = configure(options, name.as_str(), members.clone()).replica(ONLY.number);
         config.seed ^= setup.seed;
         (name.clone(), config)
     };
@@ -127,7 +129,7 @@ impl Simulated for Replica {
         let millis = |since: std::time::Duration| Millis(since.as_millis() as u64);
         let session = Session {
             number: told.number,
-            avoid: told.avoid.into_iter().map(NodeName).collect(),
+            avoid: told.avoid.into_iter().map(NodeName::from).collect(),
             seen: LogPosition(told.seen.get(&ONLY.number).copied().unwrap_or(0)),
             since_write: told.since_write.map(millis),
         };
@@ -288,7 +290,7 @@ fn command_words(command: &Command) -> String {
         Command::GenerateId => "generate an id".to_owned(),
         Command::Noop => "nothing".to_owned(),
         Command::Members(names) => {
-            let names: Vec<&str> = names.iter().map(|name| name.0.as_str()).collect();
+            let names: Vec<&str> = names.iter().map(NodeName::as_str).collect();
             format!("the members are {}", names.join(" "))
         }
     }

@@ -226,15 +226,21 @@ impl LogFile {
         Ok(())
     }
 
-    /// Begins a new segment and removes those that hold nothing after `drop_through`.
-    pub fn compact(&mut self, drop_through: u64) -> Result<(), StorageError> {
-        if !self.active().records.is_empty() {
-            self.sync()?;
-            let segment = create_segment(&self.dir, self.last(), self.last_term)?;
-            self.file = open_for_append(&segment)?;
-            self.segments.push(segment);
+    /// Begins a new segment, so that what is here now can go as a whole.
+    pub fn begin_segment(&mut self) -> Result<(), StorageError> {
+        if self.active().records.is_empty() {
+            return Ok(());
         }
-        while self.segments.len() > 1 && self.segments[0].last() <= drop_through {
+        self.sync()?;
+        let segment = create_segment(&self.dir, self.last(), self.last_term)?;
+        self.file = open_for_append(&segment)?;
+        self.segments.push(segment);
+        sync_dir(&self.dir)
+    }
+
+    /// Removes the segments that hold nothing after a position.
+    pub fn drop_through(&mut self, position: u64) -> Result<(), StorageError> {
+        while self.segments.len() > 1 && self.segments[0].last() <= position {
             let segment = self.segments.remove(0);
             fs::remove_file(&segment.path).map_err(failed("remove", &segment.path))?;
         }

@@ -83,7 +83,7 @@ pub enum StorageError {
 }
 
 /// Wraps an I/O error with what was tried on which file.
-fn failed<'a>(
+pub(crate) fn failed<'a>(
     action: &'static str,
     path: &'a std::path::Path,
 ) -> impl FnOnce(std::io::Error) -> StorageError + 'a {

@@ -109,7 +109,9 @@ impl Around {
 }
 
 fn config(size: usize, index: usize, seed: u64) -> Config {
-    let members: Vec<NodeName> = (1..=size).map(|n| NodeName(format!("n{n}"))).collect();
+    let members: Vec<NodeName> = (1..=size)
+        .map(|n| NodeName::from(format!("n{n}")))
+        .collect();
     Config {
         name: members[index].clone(),
         members,

@@ -167,6 +167,11 @@ impl Config {
         self.failover == Failover::Consensus && matches!(self.ack, Ack::Majority | Ack::Sync)
     }
 
+    /// Whether a leader reads on the strength of what others have answered before.
+    pub fn leases(&self) -> bool {
+        self.read == ReadMode::LeaderLease
+    }
+
     /// How long a majority's answer lets a leader read: shorter than the shortest time after which one of them would
     /// vote for another, by a tenth, which bounds how much faster one clock may run than another.
     pub fn lease(&self) -> Millis {
@@ -182,6 +187,6 @@ impl Config {
         self.keeps_committed()
             && self.read != ReadMode::Leader
             && self.bug != Some(Bug::ReadWithoutQuorum)
-            && !(self.read == ReadMode::LeaderLease && self.lease_clock == LeaseClock::Wall)
+            && !(self.leases() && self.lease_clock == LeaseClock::Wall)
     }
 }

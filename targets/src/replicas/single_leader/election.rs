@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::bugs::Bug;
-use super::config::{Failover, ReadMode};
+use super::config::Failover;
 use super::fetch::Fetching;
 use super::leader::Leadership;
 use super::message::{HardState, Message, Refusal, Reply};
@@ -126,7 +126,7 @@ impl Replica {
     fn has_granted_lease(&self) -> bool {
         let given = self.promised.unwrap_or(self.started);
         let runs = self.now.since(given) < self.config.election_timeout;
-        self.config.read == ReadMode::LeaderLease && runs
+        self.config.leases() && runs
     }
 
     /// A pre-vote is refused while a leader is heard: its followers do not want another.

@@ -351,11 +351,13 @@ impl Replica {
     }
 
     fn next_round(&mut self) -> u64 {
-        let (monotonic, wall) = (self.now, self.wall);
+        let (monotonic, wall, leases) = (self.now, self.wall, self.config.leases());
         match &mut self.role {
             Role::Leader(lead) => {
                 lead.round += 1;
-                lead.lease.sent(lead.round, Now { monotonic, wall });
+                if leases {
+                    lead.lease.sent(lead.round, Now { monotonic, wall });
+                }
                 lead.round
             }
             _ => 0,
@@ -416,6 +418,9 @@ impl Replica {
         let Role::Leader(lead) = &self.role else {
             return;
         };
+        if self.committed == self.log.last() {
+            return;
+        }
         let reached = self.acknowledged(lead).min(self.log.last());
         if reached > self.committed && self.log.term_at(reached) == Some(self.hard.term) {
             self.committed = reached;

@@ -241,9 +241,13 @@ impl Replica {
 
     fn forget_left(&mut self) {
         let (since, committed) = (self.members.since(), self.committed);
+        let others = self.other_members().count();
         let Role::Leader(lead) = &mut self.role else {
             return;
         };
+        if lead.progress.len() <= others {
+            return;
+        }
         let members = self.members.current();
         let joining = lead.joining.as_ref().map(|joining| &joining.node);
         lead.progress.retain(|name, progress| {
@@ -277,7 +281,7 @@ impl Replica {
 
     fn member_names(&self) -> Value {
         let names = self.members().iter();
-        names.map(|name| Value::from(name.0.as_str())).collect()
+        names.map(|name| Value::from(name.as_str())).collect()
     }
 
     fn refuse_change(&mut self, id: RequestId, why: &str) {

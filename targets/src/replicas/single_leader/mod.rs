@@ -228,20 +228,24 @@ impl Replica {
     pub fn status(&self) -> wire::Status {
         let lead = self.leadership();
         wire::Status {
-            node: self.config.name.0.clone(),
+            node: self.config.name.to_string(),
             role: self.public_role(),
             term: self.hard.term.0,
-            leader: self.leader.as_ref().map(|name| name.0.clone()),
+            leader: self.leader.as_ref().map(ToString::to_string),
             position: self.log.last().0,
             durable: self.disk.position.0,
             matched: lead.map_or(self.verified, |_| self.log.last()).0,
             committed: self.committed.0,
             applied: self.applied.0,
             lag: self.committed.0.saturating_sub(self.applied.0),
-            in_sync: self.in_sync().into_iter().map(|name| name.0).collect(),
+            in_sync: self
+                .in_sync()
+                .into_iter()
+                .map(|name| name.to_string())
+                .collect(),
             snapshot: self.snapshot.position.0,
             voter: self.hard.voter,
-            members: self.members().iter().map(|name| name.0.clone()).collect(),
+            members: self.members().iter().map(ToString::to_string).collect(),
             pending: lead.map_or(0, |lead| lead.pending.len() as u64),
             counters: self.counters,
             partitions: Vec::new(),

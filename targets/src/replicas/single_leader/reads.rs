@@ -185,6 +185,9 @@ impl Replica {
         let Role::Leader(lead) = &self.role else {
             return;
         };
+        if lead.reads.confirming.is_empty() && !self.config.leases() {
+            return;
+        }
         let confirmed = self.confirmed_round(lead);
         if let Role::Leader(lead) = &mut self.role {
             lead.lease.confirmed(confirmed);
@@ -274,7 +277,7 @@ mod tests {
 
     #[test]
     fn sessions_spread_over_replicas_and_move_only_when_theirs_is_dead() {
-        let members: Vec<NodeName> = (1..=3).map(|n| NodeName(format!("n{n}"))).collect();
+        let members: Vec<NodeName> = (1..=3).map(|n| NodeName::from(format!("n{n}"))).collect();
         let mut counts = std::collections::BTreeMap::new();
         for session in 0..300 {
             let first = sticky_replica(&members, session, &[]).unwrap();

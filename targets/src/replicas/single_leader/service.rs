@@ -47,7 +47,7 @@ pub struct Partition {
 /// What this node says to a client whose request got this reply.
 pub fn said(node: &NodeName, partition: Partition, reply: Reply) -> Said {
     let refused = |status, kind: &str, message, value| {
-        let (error, node) = (kind.to_owned(), Some(node.0.clone()));
+        let (error, node) = (kind.to_owned(), Some(node.to_string()));
         let body = ErrorBody {
             error,
             message,
@@ -64,7 +64,7 @@ pub fn said(node: &NodeName, partition: Partition, reply: Reply) -> Said {
             seen,
         } => Said::Answer(AnswerBody {
             value,
-            node: node.0.clone(),
+            node: node.to_string(),
             term: Some(term.0).filter(|_| partition.of == 1),
             version: version.map(|position| position.0),
             seen: seen.0,

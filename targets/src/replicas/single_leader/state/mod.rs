@@ -87,7 +87,7 @@ impl KeySpace {
             Command::Transact { expect, write } => self.transact(position, expect, write),
             Command::Transfer { from, to, amount } => self.transfer(position, from, to, *amount),
             Command::Members(members) => {
-                let names = members.iter().map(|name| Value::from(name.0.as_str()));
+                let names = members.iter().map(|name| Value::from(name.as_str()));
                 Ok(names.collect())
             }
             Command::GenerateId => {
