@@ -1,9 +1,10 @@
 //! How many writes a second a cluster of `node` examples acknowledges, beside what the machine allows, in one run:
 //! `throughput [SECONDS=5] [option=value]...`
 //!
-//! What it allows: an fsync loop (one record appended and forced to the disk, again and again: the most that one fsync a write can carry), and a bare axum
-//! handler that takes the same requests and does nothing. Then three nodes with `fsync=always`, by more and more connections. The clients speak
-//! plain HTTP over kept connections to the leader, so that they cost little. A measurement, not a test.
+//! What it allows: an fsync loop (one record appended and forced to the disk, again and again), alone and as three side by side, which is what three
+//! nodes on one disk have; and a bare axum handler that takes the same requests and does nothing. Then three nodes that force each record to the
+//! disk by itself (`fsync=each`), and three with group commit (`fsync=always`), by more and more connections: group commit must carry five times what one fsync each
+//! carries. The clients speak plain HTTP over kept connections to the leader, so that they cost little. A measurement, not a test.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// How many connections write at once.
 const CONNECTIONS: [usize; 4] = [1, 16, 128, 512];
+const NODES: usize = 3;
 /// Group commit must carry so many times the writes of one fsync each.
 const WANTED: f64 = 5.0;
 
@@ -49,24 +51,22 @@ async fn main() -> Result<(), Failure> {
         .collect();
     let data = tempfile::tempdir()?;
 
-    let alone = fsyncs(data.path(), limit)?;
+    let alone = fsyncs(data.path(), 1, limit)?;
     println!("{alone:>8.0} fsyncs/s, one after the other (a record of 120 bytes each)");
+    let beside = fsyncs(data.path(), NODES, limit)?;
+    println!("{beside:>8.0} fsyncs/s in each of three such loops side by side");
     let bare = bare_handler().await?;
     for connections in CONNECTIONS {
         let rate = rate(bare, connections, limit).await?;
         println!("{rate:>8.0} requests/s by a bare axum handler, {connections} connections");
     }
-    let (_nodes, leader) = cluster(&given, data.path()).await?;
-    let mut best: f64 = 0.0;
-    for connections in CONNECTIONS {
-        let rate = rate(leader, connections, limit).await?;
-        best = best.max(rate);
-        println!(
-            "{rate:>8.0} writes/s by three nodes, {connections} connections: {:.1} a loop's fsync",
-            rate / alone
-        );
-    }
-    let ratio = best / alone;
+    let each = best(&given, "each", data.path(), limit).await?;
+    let grouped = best(&given, "always", data.path(), limit).await?;
+    println!(
+        "the best is {:.1} times the fsyncs of one loop alone",
+        grouped / alone
+    );
+    let ratio = grouped / each;
     let word = if ratio >= WANTED { "reached" } else { "MISSED" };
     println!(
         "group commit: {ratio:.1} times the writes of one fsync each; wanted {WANTED}: {word}"
@@ -77,13 +77,41 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
+/// The most writes a second that three nodes acknowledge, by any number of connections.
+async fn best(given: &Options, fsync: &str, data: &Path, limit: Duration) -> Result<f64, Failure> {
+    let mut options = given.clone();
+    options.insert("fsync".to_owned(), fsync.to_owned());
+    let (_nodes, leader) = cluster(&options, &data.join(fsync)).await?;
+    let mut best: f64 = 0.0;
+    for connections in CONNECTIONS {
+        let rate = rate(leader, connections, limit).await?;
+        best = best.max(rate);
+        println!("{rate:>8.0} writes/s by three nodes, fsync={fsync}, {connections} connections");
+    }
+    Ok(best)
+}
+
 fn own((name, value): (&str, &str)) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-/// One record after the other, each forced to the disk.
-fn fsyncs(folder: &Path, limit: Duration) -> Result<f64, Failure> {
-    let mut file = std::fs::File::create(folder.join("fsyncs"))?;
+/// One record after the other, each forced to the disk, in so many files at once; a second and file.
+fn fsyncs(folder: &Path, files: usize, limit: Duration) -> Result<f64, Failure> {
+    let rates: Result<Vec<f64>, std::io::Error> = std::thread::scope(|scope| {
+        let path = |number| folder.join(format!("fsyncs-{number}"));
+        let loops: Vec<_> = (0..files)
+            .map(|number| scope.spawn(move || fsync_loop(&path(number), limit)))
+            .collect();
+        let ended = loops
+            .into_iter()
+            .map(|one| one.join().expect("a loop does not panic"));
+        ended.collect()
+    });
+    Ok(rates?.iter().sum::<f64>() / files as f64)
+}
+
+fn fsync_loop(path: &Path, limit: Duration) -> Result<f64, std::io::Error> {
+    let mut file = std::fs::File::create(path)?;
     let began = Instant::now();
     let mut count = 0.0;
     while began.elapsed() < limit {
@@ -159,8 +187,8 @@ async fn write_until(address: SocketAddr, number: usize, until: Instant) -> Resu
 /// Three nodes, and where their leader is.
 async fn cluster(given: &Options, data: &Path) -> Result<(Nodes, SocketAddr), Failure> {
     let target = target("single-leader").ok_or("no such target")?;
-    let options = target.resolve(given, 3)?;
-    let addresses: Vec<NodeAddress> = (1..=3)
+    let options = target.resolve(given, NODES)?;
+    let addresses: Vec<NodeAddress> = (1..=NODES)
         .map(|number| {
             let address = format!("127.0.0.1:{}", 18000 + number).parse()?;
             let name = format!("n{number}");
@@ -168,6 +196,7 @@ async fn cluster(given: &Options, data: &Path) -> Result<(Nodes, SocketAddr), Fa
         })
         .collect::<Result<_, Failure>>()?;
     let program = std::env::current_exe()?.with_file_name("node");
+    std::fs::create_dir_all(data)?;
     let mut nodes = Nodes(Vec::new());
     for node in &addresses {
         let command = target.command(&options, node, &addresses, &data.join(&node.name));

@@ -208,7 +208,7 @@ pub mod kind {
 /// ```
 /// use schism_targets::wire::{is_definite, kind};
 /// assert!(is_definite(503, kind::NO_LEADER));
-/// assert!(!is_definite(503, kind::UNKNOWN));
+/// assert!(!is_definite(504, kind::UNKNOWN));
 /// assert!(!is_definite(500, "who knows"));
 /// ```
 pub fn is_definite(status: u16, error: &str) -> bool {

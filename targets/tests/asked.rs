@@ -51,6 +51,28 @@ fn a_write_waits_for_as_many_nodes_as_its_client_asks_for() {
     assert_eq!(sim.local(leader, set()), json!([1, 2, 3]));
 }
 
+/// The client's own time-out counts while the commit is waited for, too.
+#[test]
+fn a_write_that_is_not_committed_is_given_up_when_its_client_wants() {
+    let mut sim = Sim::new(3, 6, |config| config.commit_timeout = Millis(60_000));
+    let leader = sim.wait_for_leader();
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    let ask = |sim: &mut Sim, concern| sim.submit_with(leader, add(1), Session::default(), concern);
+    // Less than the silence after which the leader steps down.
+    for other in others {
+        sim.pause(other, true);
+    }
+    let impatient = ask(&mut sim, Some(concern(2, 50)));
+    let patient = ask(&mut sim, None);
+    sim.run_for(120);
+    assert_eq!(sim.refusal(impatient), Some(kind::UNKNOWN));
+    assert!(!sim.replies.contains_key(&patient));
+    for other in others {
+        sim.pause(other, false);
+    }
+    sim.run_until("the other write", |sim| sim.done(patient));
+}
+
 /// What waits for a write concern takes a place like what waits for its commit.
 #[test]
 fn writes_that_wait_for_more_nodes_are_not_without_end() {

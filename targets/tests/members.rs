@@ -429,3 +429,17 @@ fn an_unwanted_node_hands_on_what_nobody_else_has() {
     sim.run_for(5000);
     assert_eq!(sim.leader(), Some(2));
 }
+
+/// Who is left must be able to lead: nobody else could take the one that left back.
+#[test]
+fn the_last_one_that_may_lead_does_not_leave() {
+    let mut sim = Sim::new(3, 15, |config| {
+        config.priority = [(name(1), 0), (name(2), 0)].into();
+    });
+    let leader = sim.wait_for_leader();
+    sim.run_until("it has led for a while", |sim| sim.recovered());
+    let refused = sim.submit(leader, leave(leader));
+    assert_eq!(sim.refusal(refused), Some(kind::PRECONDITION));
+    let gone = sim.submit(leader, leave((leader + 1) % 3));
+    sim.run_until("one that may not lead is out", |sim| sim.done(gone));
+}

@@ -393,6 +393,32 @@ fn wiped_nodes_do_not_outvote_the_one_that_remembers() {
     assert!(!led_by_empty, "{:?}", sim.notes);
 }
 
+/// `failover=off`: who alone may lead must not lead with less than the others have, lest they throw theirs away.
+#[test]
+fn a_fixed_leader_that_lost_its_data_takes_them_back_from_the_others() {
+    for snapshot_every in [2, 1000] {
+        let mut sim = Sim::new(3, 4, |config| {
+            with(Ack::Sync, Failover::Off, ReadMode::Leader)(config);
+            config.snapshot_every = snapshot_every;
+        });
+        let leader = sim.wait_for_leader();
+        for element in 0..5 {
+            let id = sim.submit(leader, add(element));
+            sim.run_until("the write", |sim| sim.done(id));
+        }
+        sim.wipe(leader);
+        sim.isolate((leader + 1) % 3);
+        sim.restart(leader);
+        sim.run_for(3000);
+        assert_eq!(sim.leader(), None, "one of them has not been heard");
+        calm(&mut sim);
+        assert_eq!(converged(&mut sim), BTreeSet::from([0, 1, 2, 3, 4]));
+        assert_eq!(sim.leader(), Some(leader));
+        let last = sim.submit(leader, add(5));
+        sim.run_until("a write", |sim| sim.done(last));
+    }
+}
+
 /// D15: what was acknowledged before it was synced is gone with the power; synced, it is not.
 #[test]
 fn a_loss_of_power_costs_what_was_not_synced() {

@@ -105,8 +105,8 @@ const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "fsync",
         default: "always",
-        values: ValueKind::OneOf(&["always", "interval", "never"]),
-        help: "when the log is forced to the disk: before acknowledging (group commit), now and then, never",
+        values: ValueKind::OneOf(&["always", "each", "interval", "never"]),
+        help: "when the log is forced to the disk: before acknowledging, many writes at a time (group commit) or each by itself; now and then; never",
     },
     OptionSpec {
         name: "fsync-interval",
@@ -360,7 +360,7 @@ impl Target for SingleLeader {
             },
             keeps_acknowledged_writes: keeps,
             no_split_brain: one_leader && keeps && one_log,
-            survives_power_loss: option("fsync") == "always",
+            survives_power_loss: matches!(option("fsync"), "always" | "each"),
             available_with_minority_down: failover != "off"
                 && ack != "sync"
                 && all_may_lead(options),
@@ -477,6 +477,7 @@ pub(crate) fn configure(options: &Options, name: &str, members: Vec<NodeName>) -
     let fsync = match option("fsync") {
         "interval" => Fsync::Interval(duration("fsync-interval")),
         "never" => Fsync::Never,
+        "each" => Fsync::Each,
         _ => Fsync::Always,
     };
     Setup {

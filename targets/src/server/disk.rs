@@ -200,7 +200,7 @@ impl Disk {
     ) -> Result<Jobs, ServerError> {
         let (jobs, inbox) = channel();
         let mut disk = self;
-        if fsync == Fsync::Always {
+        if fsync.comes_first() {
             disk.log.sync()?;
         }
         let work = move || {
@@ -241,10 +241,11 @@ impl Disk {
             };
             let mut released = Vec::new();
             let mut stop = None;
-            for job in std::iter::once(first).chain(inbox.try_iter().take(BATCH)) {
-                self.perform(job, &mut released, &mut stop)?;
+            let more = if fsync == Fsync::Each { 0 } else { BATCH };
+            for job in std::iter::once(first).chain(inbox.try_iter().take(more)) {
+                self.perform(job, fsync, &mut released, &mut stop)?;
             }
-            if fsync == Fsync::Always || stop.is_some() {
+            if fsync.comes_first() || stop.is_some() {
                 self.log.sync()?;
             }
             self.done.position = LogPosition(self.log.last());
@@ -262,6 +263,7 @@ impl Disk {
     fn perform(
         &mut self,
         job: Job,
+        fsync: Fsync,
         released: &mut Vec<(NodeName, Message)>,
         stop: &mut Option<oneshot::Sender<()>>,
     ) -> Result<(), StorageError> {
@@ -269,7 +271,7 @@ impl Disk {
             Job::Append { epoch, entries } => {
                 self.done.epoch = epoch;
                 let records: Result<Vec<_>, _> = entries.iter().map(|e| self.record(e)).collect();
-                self.log.append(&records?)?;
+                self.append(&records?, fsync)?;
             }
             Job::Truncate { epoch, after } => {
                 self.done.epoch = epoch;
@@ -293,6 +295,17 @@ impl Disk {
             }
             Job::Release { to, message } => released.push((to, message)),
             Job::Stop(done) => *stop = Some(done),
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, records: &[Record], fsync: Fsync) -> Result<(), StorageError> {
+        if fsync != Fsync::Each {
+            return self.log.append(records);
+        }
+        for record in records {
+            self.log.append(std::slice::from_ref(record))?;
+            self.log.sync()?;
         }
         Ok(())
     }

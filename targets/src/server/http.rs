@@ -1,6 +1,6 @@
 //! HTTP: paths, bodies, status codes. Nothing is decided here but what is a bad request.
 //!
-//! Every answer is JSON. A refusal names its kind and its reason; 503 carries `Retry-After`; a wrong node
+//! Every answer is JSON. A refusal names its kind and its reason; 503, which had no effect, carries `Retry-After`, and 504 (nobody knows) does not; a wrong node
 //! answers 307 with the right one's address. Peers come in by `POST /peer`, whose bodies have no limit
 //! (snapshots); clients' bodies have one of a mebibyte, and their values may nest only so deep: what is
 //! acknowledged is wrapped in messages and records, and must still be readable there.
@@ -293,7 +293,11 @@ impl App {
         }
         match reply.await {
             Ok(reply) => Ok(self.answer(uri, partition, reply)),
-            Err(_) => Ok(self.unavailable(kind::UNKNOWN, "this node stops".to_owned())),
+            Err(_) => Ok(self.refuse(
+                StatusCode::GATEWAY_TIMEOUT,
+                kind::UNKNOWN,
+                "this node stops".to_owned(),
+            )),
         }
     }
 

@@ -48,7 +48,7 @@ impl<R: Simulated> Cluster<R> {
     /// Starts a node for each configuration, at time zero.
     pub fn new(configs: Vec<(NodeName, R::Config)>, common: Common, setup: &Setup) -> Self {
         let size = configs.len();
-        let always = common.fsync == Fsync::Always;
+        let always = common.fsync.comes_first();
         let machine = |index| setup.machines.get(index).copied().unwrap_or_default();
         let (names, configs): (Vec<_>, Vec<_>) = configs.into_iter().unzip();
         let nodes = configs.into_iter().enumerate();

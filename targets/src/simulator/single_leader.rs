@@ -17,8 +17,8 @@ use crate::replicas::{LogPosition, Millis, NodeName, Now};
 use crate::wire::Status;
 use std::sync::Arc;
 use words::{
-    answer_words, append_words, command_words, hello_words, query_words, report_words, span, vote,
-    vote_words,
+    answer_words, append_words, command_words, copy_words, hello_words, query_words, report_words,
+    span, vote, vote_words,
 };
 
 /// Of several partitions each has a leader of its own: that is not simulated.
@@ -214,6 +214,8 @@ impl Simulated for Replica {
             }
             Message::PositionQuery { .. } => "how far are you?".to_owned(),
             Message::PositionAnswer { report, .. } => report_words(report),
+            Message::CopyQuery { .. } => "send me all that you have".to_owned(),
+            Message::CopyAnswer { copy, .. } => copy_words(copy),
             Message::Hello { blank, answer } => hello_words(*blank, *answer),
         }
     }
@@ -223,7 +225,9 @@ impl Simulated for Replica {
             Message::VoteRequest { pre, .. } | Message::VoteAnswer { pre, .. } => !pre,
             Message::TimeoutNow { .. }
             | Message::PositionQuery { .. }
-            | Message::PositionAnswer { .. } => true,
+            | Message::PositionAnswer { .. }
+            | Message::CopyQuery { .. }
+            | Message::CopyAnswer { .. } => true,
             _ => false,
         }
     }

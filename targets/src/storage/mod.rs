@@ -27,10 +27,19 @@ pub use whole::{load, save};
 pub enum Fsync {
     /// Before anything is acknowledged, many appends at a time (group commit).
     Always,
+    /// Before anything is acknowledged, each record by itself: what group commit is measured against.
+    Each,
     /// This often; a power loss costs what came after.
     Interval(Duration),
     /// When the operating system likes.
     Never,
+}
+
+impl Fsync {
+    /// Whether what is acknowledged is durable.
+    pub fn comes_first(self) -> bool {
+        matches!(self, Self::Always | Self::Each)
+    }
 }
 
 /// What is done to find out, at the start, whether a log is whole.

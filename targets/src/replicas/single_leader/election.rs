@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use super::bugs::Bug;
 use super::config::{Failover, ReadMode};
+use super::fetch::Fetching;
 use super::leader::Leadership;
 use super::message::{HardState, Message, Refusal, Reply};
 use super::naive::Asking;
@@ -21,16 +22,21 @@ pub(super) enum Candidacy {
     PreVote(BTreeSet<NodeName>),
     /// Asking for votes.
     Vote(BTreeSet<NodeName>),
-    /// Naive: asking who is how far.
+    /// Asking who is how far.
     Asking(Asking),
+    /// Waiting for a copy of what another has.
+    Fetching(Fetching),
 }
 
 impl Replica {
     pub(super) fn on_election_timeout(&mut self) {
         self.reset_election_timer();
         match self.config.failover {
-            // Without data it may have been wiped: the others may know of terms that it has led.
-            Failover::Off if self.config.is_fixed_leader() && self.is_blank() => self.ask_around(),
+            Failover::Off if self.must_ask_first() => {
+                if !self.goes_on_fetching() {
+                    self.ask_around();
+                }
+            }
             Failover::Off if self.config.is_fixed_leader() => {
                 self.lead(Term(self.hard.term.0 + 1));
             }

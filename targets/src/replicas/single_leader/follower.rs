@@ -96,7 +96,7 @@ impl Replica {
         None
     }
 
-    fn extend(&mut self, entries: Vec<Arc<Entry>>) {
+    pub(super) fn extend(&mut self, entries: Vec<Arc<Entry>>) {
         for entry in &entries {
             self.members.learn(entry);
             self.log.push(Arc::clone(entry));
@@ -199,7 +199,7 @@ impl Replica {
         differs && snapshot.position > known
     }
 
-    fn install(&mut self, snapshot: &Arc<Snapshot>) {
+    pub(super) fn install(&mut self, snapshot: &Arc<Snapshot>) {
         self.note(format!("installs a snapshot at {}", snapshot.position));
         self.counters.snapshots_installed += 1;
         self.counters.rolled_back_entries += self.applied.0.saturating_sub(snapshot.position.0);

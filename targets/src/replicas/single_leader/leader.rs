@@ -537,12 +537,14 @@ impl Replica {
             return;
         };
         let mut expired = Vec::new();
-        while let Some(first) = lead.pending.first_entry() {
-            if now.since(first.get().since) <= patience {
-                break;
+        lead.pending.retain(|_, waiting| {
+            let own = waiting.concern.map_or(patience, |concern| concern.timeout);
+            let late = now.since(waiting.since) > patience.min(own);
+            if late {
+                expired.push(waiting.id);
             }
-            expired.push(first.remove().id);
-        }
+            !late
+        });
         for id in expired {
             let message = "not committed in time; it may still be".to_owned();
             self.reply(id, Reply::Unknown { message });

@@ -163,7 +163,7 @@ impl Replica {
         let members: Vec<_> = self.members().to_vec();
         let left: Vec<_> = members.into_iter().filter(|name| name != node).collect();
         let fixed = self.config.is_fixed_leader() && *node == self.config.name;
-        if left.is_empty() || fixed {
+        if fixed || !left.iter().any(|name| self.config.may_lead(name)) {
             return self.refuse_change(id, "nobody would lead without it");
         }
         if !self.can_decide(&left) {

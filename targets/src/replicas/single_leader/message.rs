@@ -429,6 +429,18 @@ pub enum Message {
         /// How far.
         report: PositionReport,
     },
+    /// The one leader that has lost its data: what have you? See `fetch`.
+    CopyQuery {
+        /// The asker's number for it.
+        round: u64,
+    },
+    /// The answer to it.
+    CopyAnswer {
+        /// The asker's number.
+        round: u64,
+        /// All of it.
+        copy: Copy,
+    },
     /// A node without data looks for others without data: a cluster begins when all are.
     Hello {
         /// Whether the sender has never voted nor stored anything.
@@ -483,6 +495,15 @@ pub struct Rejection {
     pub hint: LogPosition,
     /// They disagree before the follower's own snapshot: only another snapshot helps.
     pub needs_snapshot: bool,
+}
+
+/// All that a replica has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Copy {
+    /// Its last snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// Its log from there on, committed or not.
+    pub entries: Vec<Arc<Entry>>,
 }
 
 /// A replica's rank in a naive take-over; the greatest leads.

@@ -17,6 +17,7 @@
 //! | `reads`, `lease` | who may answer a read, and when |
 //! | `concern` | how many nodes a client wants to have its write |
 //! | `service` | a client's request as an operation, a reply as an answer |
+//! | `fetch` | how the one leader of `failover=off` gets back what it has lost |
 //! | `join` | how a node without (trustworthy) data becomes a voter |
 //! | `bugs` | mistakes that real systems have made, to be found |
 //! | `members`, `handover` | nodes that come and go, leaders that give way |
@@ -25,6 +26,7 @@ mod bugs;
 mod concern;
 mod config;
 mod election;
+mod fetch;
 mod follower;
 mod handover;
 mod join;
@@ -47,7 +49,7 @@ use rand_chacha::ChaCha8Rng;
 pub use bugs::{BUGS, Bug};
 pub use config::{Ack, Config, Failover, Join, LeaseClock, ReadMode, UnknownValue};
 pub use message::{
-    Append, AppendAnswer, Command, Effect, Entry, HardState, Input, MemberChange, Message,
+    Append, AppendAnswer, Command, Copy, Effect, Entry, HardState, Input, MemberChange, Message,
     Operation, Persisted, PositionReport, Query, Refusal, Rejection, Reply, Request, Session,
     Snapshot, WriteConcern,
 };
@@ -302,6 +304,8 @@ impl Replica {
             Message::PositionAnswer { round, report } => {
                 self.on_position_answer(from, round, report);
             }
+            Message::CopyQuery { round } => self.on_copy_query(from, round),
+            Message::CopyAnswer { round, copy } => self.on_copy_answer(from, round, &copy),
             Message::Hello { blank, answer } => self.on_hello(from, blank, answer),
         }
     }

@@ -7,7 +7,7 @@
 //! are ballots (term modulo the number of nodes = the node's index, as Paxos numbers its proposals), so two
 //! blind leaders at least never share a term, and "same term and position" still means "same entry".
 //! (Unless a node is wiped and leads alone before it has seen anybody: then it may number a term again.)
-//! The same questions let a wiped first node under `failover=off` learn which terms it has led before.
+//! The same questions let a first node under `failover=off` that has lost its data learn what it has led before.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ type Rank<'a> = (bool, (Term, LogPosition), u64, Reverse<&'a NodeName>);
 impl Replica {
     pub(super) fn ask_around(&mut self) {
         let lost = self.leader.take();
-        let round = self.now.0;
+        let round = self.question();
         let until = self.now.plus(self.config.election_timeout);
         self.counters.elections += 1;
         self.note("no leader is heard: asking who is how far".to_owned());
@@ -88,14 +88,29 @@ impl Replica {
         if missing && self.now < asking.until {
             return;
         }
-        let take_over = self.config.is_fixed_leader() || self.is_best(&asking.reports);
-        let highest = asking.reports.values().map(|report| report.term).max();
-        self.role = Role::Follower;
+        let Role::Candidate(Candidacy::Asking(asking)) =
+            std::mem::replace(&mut self.role, Role::Follower)
+        else {
+            return;
+        };
         self.reset_election_timer();
-        if take_over {
+        if self.config.is_fixed_leader() {
+            return if missing {
+                self.ask_around();
+            } else {
+                self.lead_or_fetch(&asking.reports);
+            };
+        }
+        if self.is_best(&asking.reports) {
+            let highest = asking.reports.values().map(|report| report.term).max();
             let highest = highest.unwrap_or_default().max(self.hard.term);
             self.lead(self.next_ballot(highest));
         }
+    }
+
+    /// A number for a question that no other question of this node has, in this life or another.
+    pub(super) fn question(&self) -> u64 {
+        self.config.seed.wrapping_add(self.now.0)
     }
 
     fn is_best(&self, reports: &BTreeMap<NodeName, PositionReport>) -> bool {
@@ -115,7 +130,7 @@ impl Replica {
         (report.voter, report.last, priority, Reverse(name))
     }
 
-    fn next_ballot(&self, highest: Term) -> Term {
+    pub(super) fn next_ballot(&self, highest: Term) -> Term {
         let nodes = self.config.members.len() as u64;
         let own = self
             .config

@@ -75,7 +75,7 @@ pub fn said(node: &NodeName, partition: Partition, reply: Reply) -> Said {
             refused(409, word, conflict.message, Some(conflict.current))
         }
         Reply::Refused { refusal, message } => refused(503, word(refusal), message, None),
-        Reply::Unknown { message } => refused(503, kind::UNKNOWN, message, None),
+        Reply::Unknown { message } => refused(504, kind::UNKNOWN, message, None),
         Reply::Redirect(to) => Said::Redirect(to),
     }
 }

@@ -117,6 +117,12 @@ pub(super) fn report_words(report: &replica::PositionReport) -> String {
     format!("my log ends at {last} of term {term}{sees}")
 }
 
+pub(super) fn copy_words(copy: &replica::Copy) -> String {
+    let position = copy.snapshot.position;
+    let after = span(&copy.entries).map_or_else(String::new, |span| format!(" and {span}"));
+    format!("all that I have: the state at {position}{after}")
+}
+
 pub(super) fn hello_words(blank: bool, answer: bool) -> String {
     let blank = if blank { "I am new" } else { "I am not new" };
     let mark = if answer { "" } else { ", and you?" };
