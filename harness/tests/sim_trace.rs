@@ -264,4 +264,7 @@ fn the_program_prints_the_short_one_and_all_of_it_if_asked() {
     assert!(short.lines().count() * 2 < all.lines().count(), "{short}");
     assert!(short.contains("`--trace all`") && !all.contains("`--trace all`"));
     assert!(ended(&sim(&["--trace", "some"]), 254).contains("short, all"));
+    let without = ["sim", "--target", "single-leader", "--trace", "all"];
+    let without = Command::new(SCHISM).args(without).output().unwrap();
+    assert!(ended(&without, 254).contains("--trace is for --plan"));
 }

@@ -51,12 +51,7 @@ pub(super) struct SimArgs {
     plan: Option<PathBuf>,
     /// With --plan: how much of the trace is printed. `short`: the elections before the clients begin, what repeats itself once, nothing after the
     /// anomaly; `all`: everything
-    #[arg(
-        long,
-        value_name = "EXTENT",
-        default_value = "short",
-        requires = "plan"
-    )]
+    #[arg(long, value_name = "EXTENT", default_value = "short")]
     trace: Extent,
     /// Where the folder of a seed that fails is made
     #[arg(long, default_value = "results", value_name = "DIR")]
@@ -91,6 +86,10 @@ impl SimArgs {
     }
 
     fn drawn(&self) -> Result<(Setting, Seeds)> {
+        anyhow::ensure!(
+            self.trace == Extent::Short,
+            "--trace is for --plan FILE; beside the plan of a seed that fails is trace-all.txt"
+        );
         let setting = self.wanted()?.resolve()?;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let seeds = Seeds {
