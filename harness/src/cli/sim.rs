@@ -1,7 +1,7 @@
 //! `schism sim`: many seeds, or one plan.
 
 use super::{Failure, harness, usage};
-use crate::sim::{self, Families, Seeds, Setting, Show, Wanted};
+use crate::sim::{self, Extent, Families, Seeds, Setting, Show, Wanted};
 use crate::store;
 use anyhow::{Result, bail};
 use clap::Args;
@@ -49,6 +49,10 @@ pub(super) struct SimArgs {
     /// Carry this plan out (plan.json of a seed that failed) and print its trace
     #[arg(long, value_name = "FILE", conflicts_with_all = ["target", "set", "workload", "nodes", "seeds", "seed", "faults", "keep_going", "jobs"])]
     plan: Option<PathBuf>,
+    /// With --plan: how much of the trace is printed. `short`: the elections before the clients begin, what repeats itself once, nothing after the
+    /// anomaly; `all`: everything
+    #[arg(long, value_name = "EXTENT", default_value = "short")]
+    trace: Extent,
     /// Where the folder of a seed that fails is made
     #[arg(long, default_value = "results", value_name = "DIR")]
     out: PathBuf,
@@ -66,7 +70,7 @@ impl SimArgs {
         let show = Show::new(self.json, self.quiet, self.out.clone());
         if let Some(path) = &self.plan {
             let (setting, plan) = usage(self.planned(path))?;
-            return harness(sim::replay(&setting, &plan, &show));
+            return harness(sim::replay(&setting, &plan, self.trace, &show));
         }
         let (setting, seeds) = usage(self.drawn())?;
         usage(store::writable(&self.out))?;
@@ -82,6 +86,10 @@ impl SimArgs {
     }
 
     fn drawn(&self) -> Result<(Setting, Seeds)> {
+        anyhow::ensure!(
+            self.trace == Extent::Short,
+            "--trace is for --plan FILE; beside the plan of a seed that fails is trace-all.txt"
+        );
         let setting = self.wanted()?.resolve()?;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let seeds = Seeds {

@@ -23,7 +23,7 @@ const BACK_OFF: Micros = Micros::from_millis(50);
 pub struct Driven {
     /// What clients saw, and what was done to the cluster.
     pub history: History,
-    /// The plan with the operations as they were invoked, so that they are invoked again whatever is left out.
+    /// The plan with the operations as they were invoked, and when, so that they are invoked again whatever is left out.
     pub plan: Plan,
     /// What has happened inside, where that was wanted.
     pub trace: Vec<Traced>,
@@ -160,7 +160,9 @@ impl Drive<'_> {
             ahead.clear();
             return self.end_stage_if_over();
         };
+        let since = self.simulation.now().0 - self.begun.0;
         self.invoked.push(PlannedOperation {
+            at_us: Micros(since),
             what: Some(What::from(&invocation)),
             ..operation
         });

@@ -19,18 +19,19 @@ mod search;
 mod setting;
 mod shrink;
 mod stages;
+mod title;
 mod trace;
 mod worker;
 
 pub use drive::{Driven, drive};
 pub use families::Families;
 pub use judge::{Judgement, judge, verdict};
-pub use output::{Saved, Show, TRACE_LINES, read_plan};
+pub use output::{Saved, Show, read_plan};
 pub use plan::{Plan, PlannedFault, PlannedOperation, What};
 pub use search::{Counts, Found, Seeds, search};
 pub use setting::{CLIENTS, Setting, Wanted};
 pub use shrink::{Shrunk, shrink};
-pub use trace::{Told, tail, text};
+pub use trace::{Extent, Told, text};
 
 use anyhow::Result;
 
@@ -82,11 +83,22 @@ fn why_undecided(setting: &Setting, seeds: &Seeds, seed: u64, property: &str) ->
     Ok(result.map(|result| result.why.clone()).unwrap_or_default())
 }
 
-/// Carries one plan out, and shows it. The exit code.
-pub fn replay(setting: &Setting, plan: &Plan, show: &Show) -> Result<i32> {
+/// The trace of a plan that was carried out and written down.
+pub fn trace_of(setting: &Setting, driven: &Driven, extent: Extent) -> String {
+    let told = Told {
+        title: &title::title(setting, driven.plan.seed),
+        history: &driven.history,
+        trace: &driven.trace,
+        verdict: &verdict(setting, &driven.history),
+        clients: CLIENTS as u64,
+    };
+    text(&told, extent)
+}
+
+/// Carries one plan out, and shows it, as far as wanted. The exit code.
+pub fn replay(setting: &Setting, plan: &Plan, extent: Extent, show: &Show) -> Result<i32> {
     let driven = drive(setting, plan, true)?;
-    let verdict = verdict(setting, &driven.history);
-    show.replayed(&driven, &verdict)?;
+    show.replayed(setting, &driven, extent)?;
     Ok(match judge(setting, &driven.history) {
         Judgement::Violated(_) => crate::exit::VIOLATION,
         Judgement::Clean => crate::exit::PASS,

@@ -6,7 +6,8 @@ use super::plan::Plan;
 use super::search::{Found, Seeds};
 use super::setting::{CLIENTS, Setting, Wanted};
 use super::shrink::Shrunk;
-use super::trace::{Told, tail, text};
+use super::trace::Extent;
+use super::trace_of;
 use crate::stderr::say;
 use crate::summary::{self, to_stdout};
 use anyhow::{Context, Result};
@@ -22,8 +23,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How many lines of a trace are printed; the file has all.
-pub const TRACE_LINES: usize = 120;
 /// How often a line says how far it is, where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
@@ -130,20 +129,13 @@ pub(super) fn save(
     driven: &Driven,
     show: &Show,
 ) -> Result<Saved> {
-    let verdict = verdict(setting, &driven.history);
-    let told = Told {
-        history: &driven.history,
-        trace: &driven.trace,
-        verdict: &verdict,
-        clients: CLIENTS as u64,
-    };
     let saved = Saved {
         folder: show
             .out
             .join(format!("sim-{}-{}", setting.wanted.target, whole.seed)),
         seed: whole.seed,
-        trace: text(&told),
-        verdict,
+        trace: trace_of(setting, driven, Extent::Short),
+        verdict: verdict(setting, &driven.history),
         sizes: [Sizes::of(whole), Sizes::of(&shrunk.plan)],
         tries: shrunk.tries,
         complete: shrunk.complete,
@@ -160,6 +152,8 @@ pub(super) fn save(
     saved.write("history.jsonl", &history)?;
     saved.write("plan.json", plan.as_bytes())?;
     saved.write("trace.txt", saved.trace.as_bytes())?;
+    let all = trace_of(setting, driven, Extent::Whole);
+    saved.write("trace-all.txt", all.as_bytes())?;
     Ok(saved)
 }
 
@@ -196,10 +190,10 @@ impl Saved {
         };
         format!(
             "\n{}\nseed {}: {whole}\nshrunk:   {shrunk}; {end} ({} plans tried)\n\
-             in {folder}: trace.txt, plan.json, history.jsonl\n\
-             again:    schism sim --plan {folder}/plan.json\n\
+             in {folder}: trace.txt, trace-all.txt, plan.json, history.jsonl\n\
+             again:    schism sim --plan {folder}/plan.json (--trace all: nothing of it left out)\n\
              check:    schism check {folder}/history.jsonl\n",
-            tail(&self.trace, TRACE_LINES).trim_end(),
+            self.trace.trim_end(),
             self.seed,
             self.tries
         )
@@ -269,17 +263,16 @@ impl Show {
     }
 
     /// What one plan has come to.
-    pub(super) fn replayed(&self, driven: &Driven, verdict: &Verdict) -> Result<()> {
+    pub(super) fn replayed(
+        &self,
+        setting: &Setting,
+        driven: &Driven,
+        extent: Extent,
+    ) -> Result<()> {
         if self.json {
-            return summary::print_verdict(verdict, true);
+            return summary::print_verdict(&verdict(setting, &driven.history), true);
         }
-        let told = Told {
-            history: &driven.history,
-            trace: &driven.trace,
-            verdict,
-            clients: CLIENTS as u64,
-        };
-        to_stdout(&tail(&text(&told), TRACE_LINES))
+        to_stdout(&trace_of(setting, driven, extent))
     }
 }
 

@@ -1,4 +1,5 @@
-//! From a plan that fails to a small one that violates the same: fewer messages, faults, operations and peculiarities of machines, then shorter faults.
+//! From a plan that fails to a small one that violates the same: fewer messages, faults, operations and peculiarities of machines, then faults that
+//! come sooner and are shorter, then less time between one thing and the next.
 //!
 //! Delta debugging (`crate::shrink::ddmin`) of one kind after the other, over and over until nothing can go any more. It is carried out as
 //! often as is needed, for one try costs less than a millisecond, but not without end.
@@ -116,7 +117,9 @@ impl Search {
             for kind in &KINDS {
                 self.leave_out(kind)?;
             }
+            self.hasten()?;
             self.shorten()?;
+            self.draw_together()?;
             if self.best == before {
                 return Ok(());
             }
@@ -128,6 +131,17 @@ impl Search {
         ddmin((kind.count)(&whole), |kept| {
             self.fails((kind.only)(&whole, kept))
         })?;
+        Ok(())
+    }
+
+    /// Each fault at the beginning as long as it still fails: what came before it can often go then.
+    fn hasten(&mut self) -> Result<(), Halt> {
+        for place in 0..self.best.faults.len() {
+            let mut plan = self.best.clone();
+            let fault = &mut plan.faults[place];
+            fault.at_us = fault.at_us.min(SHORTEST);
+            self.fails(plan)?;
+        }
         Ok(())
     }
 
@@ -143,6 +157,25 @@ impl Search {
                     break;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// What comes later comes so much sooner that little time passes since what came before, or half of it, as long as it still fails.
+    fn draw_together(&mut self) -> Result<(), Halt> {
+        let mut before = Micros::ZERO;
+        while let Some(next) = self.best.next_after(before) {
+            let gap = next.0 - before.0;
+            let shorter = [SHORTEST.0, gap / 8, gap / 4, gap / 2];
+            for left in shorter
+                .into_iter()
+                .filter(|left| (SHORTEST.0..gap).contains(left))
+            {
+                if self.fails(self.best.sooner(next, Micros(gap - left)))? {
+                    break;
+                }
+            }
+            before = self.best.next_after(before).unwrap_or(next);
         }
         Ok(())
     }
@@ -163,5 +196,63 @@ impl Search {
             self.best = plan;
         }
         Ok(fails)
+    }
+}
+
+impl Plan {
+    /// When the next thing begins or ends after that moment.
+    fn next_after(&self, moment: Micros) -> Option<Micros> {
+        let faults = self.faults.iter().flat_map(|f| [f.at_us, f.until_us]);
+        let operations = self.operations.iter().map(|o| o.at_us);
+        let later = faults.chain(operations).filter(|at| *at > moment);
+        later.min()
+    }
+
+    /// The same where all that comes from that moment on comes so much sooner.
+    fn sooner(&self, from: Micros, by: Micros) -> Self {
+        let mut plan = self.clone();
+        let faults = plan.faults.iter_mut();
+        let faults = faults.flat_map(|f| [&mut f.at_us, &mut f.until_us]);
+        let operations = plan.operations.iter_mut().map(|o| &mut o.at_us);
+        let later = faults.chain(operations).filter(|at| **at >= from);
+        later.for_each(|at| at.0 -= by.0);
+        plan
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::plan::{PlannedFault, PlannedOperation};
+    use schism_targets::simulator::{Fault, Host, Whom};
+
+    #[test]
+    fn what_comes_later_comes_sooner_and_keeps_its_order() {
+        let plan = |[first, inject, second, heal]: [u64; 4]| Plan {
+            faults: vec![PlannedFault {
+                id: 1,
+                at_us: Micros(inject),
+                until_us: Micros(heal),
+                fault: Fault::Pause {
+                    who: Whom::Host(Host::Node(0)),
+                },
+            }],
+            operations: [first, second].map(operation).to_vec(),
+            ..Plan::default()
+        };
+        let spread = plan([5, 100, 300, 900]);
+        assert_eq!(spread.next_after(Micros(5)), Some(Micros(100)));
+        assert_eq!(spread.next_after(Micros(300)), Some(Micros(900)));
+        assert_eq!(spread.next_after(Micros(900)), None);
+        let closer = spread.sooner(Micros(300), Micros(150));
+        assert_eq!(closer, plan([5, 100, 150, 750]));
+    }
+
+    fn operation(at: u64) -> PlannedOperation {
+        PlannedOperation {
+            at_us: Micros(at),
+            client: 0,
+            what: None,
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::fates::{DELAY, Links};
 use super::holds::Holds;
 use super::node::Node;
 use super::queue::{Due, Event, Parcel};
-use super::trace::answer_words;
+use super::trace::{answer_words, leap};
 use super::{
     Effect, Fate, Happened, Heard, Host, Input, Link, Micros, News, Setup, Simulated, Traced,
 };
@@ -202,11 +202,16 @@ impl<R: Simulated> Cluster<R> {
         } = &mut self.nodes[node];
         let Some(replica) = replica else { return };
         let mut effects = std::mem::take(&mut self.effects);
+        let before = self.trace.is_some().then(|| replica.status().applied);
         replica.step(clocks.read(self.now), input, &mut effects);
+        let leap = before.and_then(|before| leap(before, replica.status().applied));
         for effect in effects.drain(..) {
             self.perform(node, effect);
         }
         self.effects = effects;
+        if let Some(words) = leap {
+            self.note_of(node, |_| words);
+        }
         self.begin_batch(node);
     }
 
@@ -311,16 +316,17 @@ impl<R: Simulated> Cluster<R> {
         if self.trace.is_none() {
             return;
         }
-        let text = match parcel {
-            Parcel::Message(message) => R::describe(message),
-            Parcel::Request(_, _, request) => R::describe_request(request),
-            Parcel::Answer(_, heard) => answer_words(heard),
+        let (text, elects) = match parcel {
+            Parcel::Message(message) => (R::describe(message), R::elects(message)),
+            Parcel::Request(_, _, request) => (R::describe_request(request), false),
+            Parcel::Answer(_, heard) => (answer_words(heard), false),
         };
         self.note(Happened::Sent {
             link,
             text,
             cut,
             fate,
+            elects,
         });
     }
 }

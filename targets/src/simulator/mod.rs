@@ -68,6 +68,8 @@ pub trait Simulated: Sized {
     fn describe_request(request: &Self::Request) -> String;
     /// A message for people.
     fn describe(message: &Self::Message) -> String;
+    /// Whether a message is of those by which nodes settle who leads: where it leads to two of them, it is there that one must look.
+    fn elects(message: &Self::Message) -> bool;
     /// A job for people; none where there is nothing to say.
     fn describe_job(job: &Self::Job) -> Option<String>;
 }

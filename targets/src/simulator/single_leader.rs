@@ -2,20 +2,24 @@
 //!
 //! Only words are translated here: the replica is the one that runs behind sockets, made from the same options.
 
+mod words;
+
 use super::{
     Call, Clock, Cluster, Common, Effect, Force, Input, Micros, Setup, Simulated, Simulation,
 };
 use crate::catalog::single_leader::configure;
 use crate::registry::Options;
 use crate::replicas::single_leader::{
-    self as replica, Append, AppendAnswer, Command, Config, Entry, MemberChange, Message,
-    Operation, Partition, Persisted, Query, Replica, Request, Restored, Session, Snapshot,
-    WriteConcern, operation, said,
+    self as replica, Config, MemberChange, Message, Operation, Partition, Persisted, Replica,
+    Request, Restored, Session, Snapshot, WriteConcern, operation, said,
 };
-use crate::replicas::{LogPosition, Millis, NodeName, Now, Term};
+use crate::replicas::{LogPosition, Millis, NodeName, Now};
 use crate::wire::Status;
-use serde_json::json;
 use std::sync::Arc;
+use words::{
+    answer_words, append_words, command_words, copy_words, hello_words, query_words, report_words,
+    span, vote, vote_words,
+};
 
 /// Of several partitions each has a leader of its own: that is not simulated.
 const ONLY: Partition = Partition { number: 0, of: 1 };
@@ -218,6 +222,18 @@ impl Simulated for Replica {
         }
     }
 
+    fn elects(message: &Message) -> bool {
+        match message {
+            Message::VoteRequest { pre, .. } | Message::VoteAnswer { pre, .. } => !pre,
+            Message::TimeoutNow { .. }
+            | Message::PositionQuery { .. }
+            | Message::PositionAnswer { .. }
+            | Message::CopyQuery { .. }
+            | Message::CopyAnswer { .. } => true,
+            _ => false,
+        }
+    }
+
     fn describe_job(job: &replica::Effect) -> Option<String> {
         use replica::Effect as Job;
         match job {
@@ -258,103 +274,4 @@ fn translate(replica: &Replica, effect: replica::Effect) -> Effect<Replica> {
 fn now(clock: Clock) -> Now {
     let Clock { monotonic, wall } = clock;
     Now { monotonic, wall }
-}
-
-fn query_words(query: &Query) -> String {
-    match query {
-        Query::Register(key) => format!("read {key}"),
-        Query::Set(key) => format!("read the set {key}"),
-        Query::Counter(key) => format!("read the counter {key}"),
-        Query::Head(key) => format!("read the head of {key}"),
-        Query::Registers(keys) => format!("read {}", keys.join(" ")),
-    }
-}
-
-fn command_words(command: &Command) -> String {
-    match command {
-        Command::Write { key, value } => format!("write {key} = {value}"),
-        Command::Cas { key, old, new } => format!("cas {key} {old} -> {new}"),
-        Command::Add { key, element } => format!("add {element} to {key}"),
-        Command::Increment { key, by } => format!("increment {key} by {by}"),
-        Command::Enqueue { key, element } => format!("enqueue {element} in {key}"),
-        Command::Dequeue { key, expect: None } => format!("dequeue from {key}"),
-        Command::Dequeue {
-            key,
-            expect: Some(expect),
-        } => format!("dequeue {expect} from {key}"),
-        Command::Drain { key } => format!("drain {key}"),
-        Command::Transact { expect, write } => {
-            format!("expect {}, write {}", json!(expect), json!(write))
-        }
-        Command::Transfer { from, to, amount } => format!("transfer {amount} from {from} to {to}"),
-        Command::GenerateId => "generate an id".to_owned(),
-        Command::Noop => "nothing".to_owned(),
-        Command::Members(names) => {
-            let names: Vec<&str> = names.iter().map(NodeName::as_str).collect();
-            format!("the members are {}", names.join(" "))
-        }
-    }
-}
-
-fn append_words(append: &Append) -> String {
-    let (term, committed) = (append.term, append.committed);
-    let (_, previous) = append.previous;
-    let what = match span(&append.entries) {
-        Some(span) => format!("append {span} after {previous}"),
-        None => format!("heartbeat after {previous}"),
-    };
-    let admit = if append.admit { ", admitted" } else { "" };
-    format!("{what}, term {term}, committed {committed}{admit}")
-}
-
-/// `5` or `5-7`.
-fn span(entries: &[Arc<Entry>]) -> Option<String> {
-    let (first, last) = (entries.first()?.position, entries.last()?.position);
-    Some(if first == last {
-        first.to_string()
-    } else {
-        format!("{first}-{last}")
-    })
-}
-
-fn answer_words(answer: &AppendAnswer) -> String {
-    let (term, matched) = (answer.term, answer.matched);
-    match answer.rejection {
-        None => format!("have {matched}, term {term}"),
-        Some(rejection) if rejection.needs_snapshot => {
-            format!("does not fit: need a snapshot, term {term}")
-        }
-        Some(rejection) => format!("does not fit: try after {}, term {term}", rejection.hint),
-    }
-}
-
-fn vote(pre: bool) -> &'static str {
-    if pre { "pre-vote" } else { "vote" }
-}
-
-fn vote_words(term: Term, pre: bool, (last_term, last): (Term, LogPosition)) -> String {
-    let vote = vote(pre);
-    format!("{vote} for me in term {term}? my log ends at {last} of term {last_term}")
-}
-
-fn report_words(report: &replica::PositionReport) -> String {
-    let (term, last) = report.last;
-    let sees = if report.sees_leader {
-        ", and see a leader"
-    } else {
-        ""
-    };
-    format!("my log ends at {last} of term {term}{sees}")
-}
-
-fn copy_words(copy: &replica::Copy) -> String {
-    let position = copy.snapshot.position;
-    let after = span(&copy.entries).map_or_else(String::new, |span| format!(" and {span}"));
-    format!("all that I have: the state at {position}{after}")
-}
-
-fn hello_words(blank: bool, answer: bool) -> String {
-    let blank = if blank { "I am new" } else { "I am not new" };
-    let mark = if answer { "" } else { ", and you?" };
-    format!("hello: {blank}{mark}")
 }

@@ -25,6 +25,8 @@ pub enum Happened {
         cut: bool,
         /// What becomes of it, where that is listed.
         fate: Option<Fate>,
+        /// Whether it is of those by which nodes settle who leads.
+        elects: bool,
     },
     /// A message came to a node that is down.
     Unheard {
@@ -45,6 +47,12 @@ pub enum Happened {
         /// What.
         text: String,
     },
+}
+
+/// What is said of a state that went on by several entries in one step, or back; nothing where it took the next one, or none.
+pub(super) fn leap(before: u64, after: u64) -> Option<String> {
+    let plain = after == before || after == before + 1;
+    (!plain).then(|| format!("state at {after}, was at {before}"))
 }
 
 /// What is heard of a request, in a few words.
