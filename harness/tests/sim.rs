@@ -8,6 +8,8 @@ use common::{SCHISM, ended};
 use schism::sim::{
     Families, Found, Judgement, Plan, Seeds, Setting, Wanted, drive, judge, plan_of, search, shrink,
 };
+use schism_targets::simulator::{DRIFT_PPM_ALLOWED, DRIFT_PPM_BROKEN};
+use serde_json::json;
 use std::process::{Command, Output};
 
 fn setting(options: &[(&str, &str)], workload: &str, properties: &[&str]) -> Setting {
@@ -27,6 +29,9 @@ fn families(names: &[&str]) -> Families {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     Families::parse(&names, &Families::default()).unwrap()
 }
+
+/// Schedules of each workload of a safe configuration.
+const SAFE: u64 = 40;
 
 fn found(setting: &Setting, count: u64, families: Families) -> Found {
     let seeds = Seeds {
@@ -70,18 +75,52 @@ fn a_plan_is_one_history() {
     }
 }
 
-#[test]
-fn what_is_safe_is_clean() {
+const READS: [&str; 7] = [
+    "leader-quorum",
+    "leader-lease",
+    "leader",
+    "caught-up",
+    "sticky",
+    "window",
+    "any",
+];
+
+/// So many schedules of each workload, under the faults that are drawn by default.
+fn clean(options: &[(&str, &str)], count: u64, busy: bool) {
     for workload in schism_workloads::workloads() {
         let workload = workload.name();
-        let setting = setting(&[], workload, &[]);
-        let found = found(&setting, 60, setting.tolerated());
-        assert_eq!(found.failing, [].into(), "{workload}");
-        assert_eq!(found.undecided, [].into(), "{workload}");
-        assert_eq!(found.schedules, 60);
+        let setting = setting(options, workload, &[]);
+        let families = setting.tolerated();
+        let found = found(&setting.under(&families).unwrap(), count, families);
+        assert_eq!(found.failing, [].into(), "{options:?} {workload}");
+        assert_eq!(found.undecided, [].into(), "{options:?} {workload}");
+        assert_eq!(found.schedules, count);
         let counts = found.operations;
-        assert!(counts.ok > 1200, "{workload}: {counts:?}");
-        assert!(counts.info > 0 && found.faults > 60, "{workload}: too calm");
+        assert!(counts.ok > 20 * count, "{workload}: {counts:?}");
+        let stormy = counts.info > 0 && found.faults > count;
+        assert!(!busy || stormy, "{workload}: too calm");
+    }
+}
+
+/// An alarm under the faults that a configuration tolerates by right is a defect, of the target or of a checker.
+#[test]
+fn what_is_safe_is_clean() {
+    for read in READS {
+        // By right it answers what is old: D07, and found below.
+        if read != "leader" {
+            clean(&[("read", read)], SAFE, read != "window");
+        }
+    }
+}
+
+#[test]
+fn what_is_safe_in_another_way_is_clean() {
+    for options in [
+        &[("ack", "sync")][..],
+        &[("failover", "off"), ("read", "leader")],
+        &[("read", "leader-lease"), ("lease-clock", "wall")],
+    ] {
+        clean(options, SAFE / 2, true);
     }
 }
 
@@ -126,30 +165,112 @@ fn what_is_wrong_is_found_and_a_small_plan_shows_it() {
     }
 }
 
-/// Each mistake that is planted in the target, under the faults that bring it out.
+/// Each mistake that is planted in the target: the property that must find it, and nothing at all over the same seeds where it is left out.
 #[test]
-fn planted_bugs_are_found() {
-    for (bug, workload, faults) in [
-        ("vote-twice-in-a-term", "unique-ids", "kill"),
-        ("skip-log-check", "set", "power"),
-        ("ack-before-replicate", "set", "partition"),
-        ("ack-before-fsync", "set", "power"),
-        ("keep-conflicting-tail", "set", "partition"),
-        ("apply-out-of-order", "register", "kill"),
-        ("read-without-quorum", "register", "partition"),
-        ("snapshot-ahead-of-state", "set", "kill"),
+fn planted_bugs_are_found_and_nothing_without_them() {
+    for (bug, workload, property) in [
+        ("vote-twice-in-a-term", "unique-ids", "unique-ids"),
+        ("skip-log-check", "set", "lost-writes"),
+        ("ack-before-replicate", "set", "lost-writes"),
+        ("ack-before-fsync", "set", "lost-writes"),
+        ("keep-conflicting-tail", "set", "convergence"),
+        ("apply-out-of-order", "register", "convergence"),
+        ("read-without-quorum", "register", "linearizable"),
+        ("snapshot-ahead-of-state", "set", "convergence"),
     ] {
-        let options = [("bug", bug), ("snapshot-every", "5")];
-        let mut wanted = setting(&options, workload, &[]).wanted;
-        if workload == "register" {
-            wanted.workload_options.insert("keys".into(), "1".into());
-        }
-        let setting = wanted.resolve().unwrap();
-        let found = found(&setting, 2000, families(&[faults]));
-        let first = found.first();
-        assert!(first.is_some(), "{bug} is not found");
-        println!("{bug}: seed and property {first:?}");
+        let with = setting(&[("bug", bug)], workload, &[property]);
+        let drawn = with.tolerated();
+        // It shows where a client asks on beside the one who is cut off: once in some thousand schedules of all kinds.
+        let drawn = if bug == "read-without-quorum" {
+            families(&["partition", "pause"])
+        } else {
+            drawn
+        };
+        let first = found(&with, 2000, drawn.clone()).first();
+        let (seed, violated) = first.unwrap_or_else(|| panic!("{bug} is not found"));
+        println!("{bug}: seed {seed} violates {violated}");
+        let without = setting(&[], workload, &[]);
+        let without = found(&without, seed.max(50) + 1, drawn);
+        assert_eq!(without.failing, [].into(), "without {bug}");
     }
+}
+
+/// What no promise depends on is drawn, and in the plan, unless the user has set it.
+#[test]
+fn each_seed_draws_its_setting_and_what_is_set_stays() {
+    let open = setting(&[], "register", &[]);
+    let mut set = open.wanted.clone();
+    set.options = [("snapshot-every".to_owned(), "7".to_owned())].into();
+    set.workload_options.clear();
+    let set = set.resolve().unwrap();
+    let (mut drawn, mut kept) = (0, 0);
+    for seed in 0..50 {
+        let plan = plan_of(&open, seed, &families(&ALL));
+        let snapshots = plan.drawn.options.get("snapshot-every");
+        drawn += usize::from(snapshots.is_some());
+        let of = open.of(&plan).unwrap();
+        assert_eq!(
+            of.wanted.options["snapshot-every"],
+            *snapshots.unwrap_or(&"10000".to_owned())
+        );
+        let plan = plan_of(&set, seed, &families(&ALL));
+        assert!(!plan.drawn.options.contains_key("snapshot-every"));
+        kept += usize::from(plan.drawn.workload_options.contains_key("keys"));
+        assert_eq!(set.of(&plan).unwrap().wanted.options["snapshot-every"], "7");
+    }
+    assert!((10..40).contains(&drawn) && kept > 10, "{drawn} {kept}");
+}
+
+/// A disk is emptied only where a majority has its data, though many are to be; and where nothing is promised, any.
+#[test]
+fn no_more_than_a_minority_is_wiped_at_a_time() {
+    let wipes = |options: &[(&str, &str)]| {
+        let setting = setting(options, "set", &["lost-writes"]);
+        let words = ["membership".to_owned()];
+        let families = Families::parse(&words, &setting.tolerated()).unwrap();
+        found(&setting, 150, families)
+    };
+    assert_eq!(wipes(&[]).failing, [].into());
+    let naive = [("ack", "async"), ("failover", "naive")];
+    assert!(!wipes(&naive).failing.is_empty());
+}
+
+/// The leader is cut off together with a client who reads on; its clock is slower by so much and those of the others are faster.
+fn slow_leader(drift_ppm: u64, seed: u64) -> Plan {
+    let drift = drift_ppm as i64;
+    let machine = |drift_ppm: i64| json!({"drift_ppm": drift_ppm, "offset_ms": 0, "sync_us": 200});
+    let operation = |at_ms: u64, client: u64, f: &str| {
+        let value = json!((f == "write").then_some(at_ms * 10 + client));
+        json!({"at_us": at_ms * 1000, "client": client, "f": f, "key": "r0", "value": value})
+    };
+    let reads = (2300..2900).step_by(5).map(|at| operation(at, 0, "read"));
+    // One after the other comes when the others may have a leader of their own.
+    let writers =
+        (1..=4).flat_map(|client| (0..3).map(move |k| (client, 2460 + 40 * client + 5 * k)));
+    let writes = writers.map(|(client, at)| operation(at, client, "write"));
+    let plan = json!({
+        "seed": seed,
+        "machines": [machine(-drift), machine(drift), machine(drift)],
+        "faults": [{"id": 1, "at_us": 2_100_000, "until_us": 3_500_000,
+            "f": "isolate", "who": {"host": "n1"}, "with": ["c0"]}],
+        "operations": reads.chain(writes).collect::<Vec<_>>(),
+        "messages": [],
+    });
+    serde_json::from_value(plan).unwrap()
+}
+
+/// A lease allows for clocks of which one runs a tenth faster than another, and for no more.
+#[test]
+fn a_lease_holds_as_long_as_clocks_run_as_it_allows() {
+    let lease = [("read", "leader-lease"), ("priority", "n1=2")];
+    let setting = setting(&lease, "register", &["linearizable"]);
+    let violated = |drift_ppm: u64, seed: u64| {
+        let history = drive(&setting, &slow_leader(drift_ppm, seed), false).unwrap();
+        judge(&setting, &history.history) == Judgement::Violated("linearizable")
+    };
+    let seeds = || 0..20;
+    assert!(!seeds().any(|seed| violated(DRIFT_PPM_ALLOWED, seed)));
+    assert!(seeds().any(|seed| violated(DRIFT_PPM_BROKEN, seed)));
 }
 
 fn sim(words: &[&str], out: &std::path::Path) -> Output {
@@ -193,11 +314,11 @@ fn a_seed_that_fails_leaves_a_plan_a_trace_and_a_history() {
     );
 
     let again = ended(&sim(&["--plan", &file("plan.json")], out), 1);
-    assert_eq!(
-        again.trim(),
-        trace.trim(),
-        "it is short enough to be printed whole"
-    );
+    let end = |text: &str| -> Vec<String> {
+        let lines = text.trim().lines().rev().take(60);
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(end(&again), end(&trace));
     let history = file("history.jsonl");
     let check = Command::new(SCHISM)
         .args(["check", &history])
@@ -227,6 +348,14 @@ fn words_that_mean_nothing_are_refused() {
         (&["--target", "single-leader", "--seeds", "0"], "--seeds"),
         (&["--target", "single-leader", "--nodes", "0"], "1 to 15"),
         (&["--plan", "/does/not/exist"], "cannot read the plan"),
+        (
+            &["--target", "single-leader", "--set", "service-time=5"],
+            "service-time=5 cannot be simulated",
+        ),
+        (
+            &["--target", "single-leader", "--set", "log-check=none"],
+            "log-check=none cannot be simulated",
+        ),
     ] {
         let said = ended(&sim(words, folder.path()), 254);
         assert!(said.contains(says), "{words:?}: {said}");

@@ -15,6 +15,24 @@ use crate::wire::{Role, Status};
 /// Option name to value, as given with `--set`.
 pub type Options = BTreeMap<String, String>;
 
+/// An option that a simulation may vary, for no promise depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Varied {
+    /// Its name.
+    pub option: &'static str,
+    /// What else it may be than its default.
+    pub values: &'static [&'static str],
+}
+
+/// An option that a simulation does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotSimulated {
+    /// Its name.
+    pub option: &'static str,
+    /// Why not, as the end of a sentence.
+    pub why: &'static str,
+}
+
 /// One option of a target.
 #[derive(Debug, Clone, Copy)]
 pub struct OptionSpec {
@@ -136,6 +154,26 @@ pub enum ReadPromise {
     Eventual,
 }
 
+/// What must not befall a replica, for a promise on reads to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Harm {
+    /// It goes down.
+    Down,
+    /// It falls behind the others, for longer than a target may assume.
+    Behind,
+}
+
+impl ReadPromise {
+    /// What the promise is limited by: where that befalls a replica, nothing is promised.
+    pub fn limit(self) -> Option<Harm> {
+        match self {
+            Self::Sticky => Some(Harm::Down),
+            Self::OwnWrites => Some(Harm::Behind),
+            Self::Linearizable | Self::Leader | Self::Session | Self::Eventual => None,
+        }
+    }
+}
+
 /// What a configuration promises while nodes crash and networks split, disks and power holding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(
@@ -154,8 +192,31 @@ pub struct Guarantees {
     pub no_split_brain: bool,
     /// Acknowledged writes survive the power loss of all nodes.
     pub survives_power_loss: bool,
+    /// All this holds though wall clocks jump.
+    pub survives_clock_jumps: bool,
+    /// All this holds though nodes lose their disks, no more than a minority before the target has made them whole again.
+    pub survives_replacement: bool,
     /// Writes go on, after a pause, while a minority of the nodes is down or cut off.
     pub available_with_minority_down: bool,
+}
+
+impl Guarantees {
+    /// What is left of them where this befalls replicas.
+    #[must_use]
+    pub fn under(self, harms: &[Harm]) -> Self {
+        if self
+            .reads
+            .limit()
+            .is_none_or(|limit| !harms.contains(&limit))
+        {
+            return self;
+        }
+        Self {
+            reads: ReadPromise::Eventual,
+            consistent_prefix: false,
+            ..self
+        }
+    }
 }
 
 /// Forgets what a node's data directory holds that was not synced, but for a share of it; says what is gone.
@@ -216,6 +277,14 @@ pub trait Target: Sync + std::fmt::Debug {
         _setup: &Setup,
     ) -> Option<Box<dyn Simulation>> {
         None
+    }
+    /// What a simulation may vary under these (resolved) options, on so many nodes, without a promise being touched.
+    fn varied(&self, _options: &Options, _nodes: usize) -> Vec<Varied> {
+        Vec::new()
+    }
+    /// The options that a simulation does not have: there they must have their defaults.
+    fn not_simulated(&self) -> &'static [NotSimulated] {
+        &[]
     }
     /// What these (resolved) options promise.
     fn guarantees(&self, options: &Options) -> Guarantees;

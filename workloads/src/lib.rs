@@ -17,7 +17,7 @@ pub use operation::{Completion, Invocation, Step};
 pub use registry::{OptionError, OptionSpec, Options, workload, workloads};
 
 use schism_targets::client::{Answer, CallError, Request};
-use schism_targets::registry::Guarantees;
+use schism_targets::registry::{Guarantees, Varied};
 use serde_json::Value;
 
 /// What clients do, and which properties must hold.
@@ -79,6 +79,11 @@ pub trait Workload: Sync {
     /// who is answered by several replicas.
     fn goes_round(&self) -> bool {
         false
+    }
+
+    /// What of its options a simulation may vary: as few keys as a short schedule can fill.
+    fn varied(&self) -> &'static [Varied] {
+        &[]
     }
 
     /// The properties that must hold for a target that guarantees this much.

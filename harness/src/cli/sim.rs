@@ -3,7 +3,7 @@
 use super::{Failure, harness, usage};
 use crate::sim::{self, Extent, Families, Seeds, Setting, Show, Wanted};
 use crate::store;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -82,7 +82,11 @@ impl SimArgs {
         if !self.properties.is_empty() {
             wanted.properties.clone_from(&self.properties);
         }
-        Ok((wanted.resolve()?, plan))
+        let setting = wanted.resolve()?;
+        setting
+            .of(&plan)
+            .with_context(|| format!("plan {}", path.display()))?;
+        Ok((setting.under(&Families::of(&plan))?, plan))
     }
 
     fn drawn(&self) -> Result<(Setting, Seeds)> {
@@ -91,15 +95,16 @@ impl SimArgs {
             "--trace is for --plan FILE; beside the plan of a seed that fails is trace-all.txt"
         );
         let setting = self.wanted()?.resolve()?;
+        let families = Families::parse(&self.faults, &setting.tolerated())?;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let seeds = Seeds {
             first: self.seed,
             count: self.seeds,
             jobs: self.jobs.map_or_else(cores, |jobs| jobs as usize),
             keep_going: self.keep_going,
-            families: Families::parse(&self.faults, &setting.tolerated())?,
+            families,
         };
-        Ok((setting, seeds))
+        Ok((setting.under(&seeds.families)?, seeds))
     }
 
     fn wanted(&self) -> Result<Wanted> {

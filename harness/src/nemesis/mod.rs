@@ -35,7 +35,7 @@ use crate::cluster::Cluster;
 use crate::network::{Cut, Network, Proof};
 use anyhow::{Context, Result, bail};
 use rand_chacha::ChaCha8Rng;
-use schism_targets::registry::Target;
+use schism_targets::registry::{Harm, Target};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -83,6 +83,10 @@ pub trait Family: Sync {
     /// Its options.
     fn options(&self) -> &'static [FaultOption] {
         &[]
+    }
+    /// What it may do to replicas, as far as promises on reads are limited by that.
+    fn harms(&self) -> &'static [Harm] {
+        &[Harm::Down, Harm::Behind]
     }
     /// Whether it can read these options, all of which are there.
     fn understands(&self, _options: &FaultOptions) -> Result<()> {

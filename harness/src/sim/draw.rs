@@ -5,13 +5,14 @@
 
 use super::families::Families;
 use super::plan::{Plan, PlannedFault, PlannedOperation};
-use super::setting::CLIENTS;
+use super::setting::{CLIENTS, Setting};
 use rand::RngExt;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use schism_targets::simulator::fates::{self, Weather};
 use schism_targets::simulator::{
-    DRIFT_PPM_MAX, Fault, Host, Kept, Link, Machine, Micros, Perturbation, Whom,
+    DRIFT_PPM_ALLOWED, DRIFT_PPM_BROKEN, DRIFT_PPM_MAX, Fault, Host, Kept, Link, Machine, Micros,
+    Perturbation, Whom,
 };
 use schism_workloads::generator::stream;
 
@@ -29,15 +30,18 @@ const MESSAGES: (u64, u64) = (300, 30);
 const STREAM: u64 = 1 << 40;
 
 /// The plan of a seed.
-pub(super) fn plan(seed: u64, nodes: usize, families: &Families) -> Plan {
+pub(super) fn plan(seed: u64, setting: &Setting, families: &Families) -> Plan {
     let mut draw = Draw {
         rng: stream(seed, STREAM),
-        nodes,
+        nodes: setting.wanted.nodes,
+        families,
+        leaves: false,
     };
+    draw.leaves = families.spares_majority() && draw.rng.random_bool(0.5);
     let window = draw.between(WINDOW_MS);
     let machines = draw.machines();
     let operations = draw.operations(window);
-    let faults = draw.faults(window, &families.timed());
+    let faults = draw.faults(window);
     let messages = if families.has("packets") {
         draw.messages()
     } else {
@@ -45,6 +49,7 @@ pub(super) fn plan(seed: u64, nodes: usize, families: &Families) -> Plan {
     };
     Plan {
         seed,
+        drawn: setting.variety.draw(seed),
         machines,
         faults,
         operations,
@@ -52,12 +57,15 @@ pub(super) fn plan(seed: u64, nodes: usize, families: &Families) -> Plan {
     }
 }
 
-struct Draw {
+struct Draw<'a> {
     rng: ChaCha8Rng,
     nodes: usize,
+    families: &'a Families,
+    /// Whether nodes leave and join, or lose their disks: who has both is not one of a known number.
+    leaves: bool,
 }
 
-impl Draw {
+impl Draw<'_> {
     /// A time, short ones as likely as long ones.
     fn between(&mut self, (least, most): (f64, f64)) -> Micros {
         let exponent = self.rng.random_range(least.ln()..most.ln());
@@ -76,13 +84,26 @@ impl Draw {
         if self.rng.random_bool(0.5) {
             return vec![Machine::default(); self.nodes];
         }
-        (0..self.nodes).map(|_| self.machine()).collect()
+        let drift = if self.families.wild_clocks() {
+            DRIFT_PPM_BROKEN
+        } else {
+            self.one_of(&[DRIFT_PPM_MAX, DRIFT_PPM_ALLOWED])
+        };
+        let utmost = self.rng.random_bool(0.5);
+        (0..self.nodes)
+            .map(|_| self.machine(drift as i64, utmost))
+            .collect()
     }
 
-    fn machine(&mut self) -> Machine {
-        let drift = DRIFT_PPM_MAX as i64;
+    /// With a clock that is faster or slower by so many millionths: just as many, or fewer.
+    fn machine(&mut self, drift: i64, utmost: bool) -> Machine {
+        let drift_ppm = if utmost {
+            self.one_of(&[-drift, drift])
+        } else {
+            self.rng.random_range(-drift..=drift)
+        };
         Machine {
-            drift_ppm: self.rng.random_range(-drift..=drift),
+            drift_ppm,
             offset_ms: self.rng.random_range(0..1000),
             sync_us: self.between((0.2, 30.0)),
         }
@@ -102,7 +123,8 @@ impl Draw {
         operations
     }
 
-    fn faults(&mut self, window: Micros, families: &[&str]) -> Vec<PlannedFault> {
+    fn faults(&mut self, window: Micros) -> Vec<PlannedFault> {
+        let families = &self.families.timed()[..];
         if families.is_empty() {
             return Vec::new();
         }
@@ -125,7 +147,7 @@ impl Draw {
                 kept: self.kept(),
             },
             "power" => Fault::Power {
-                who: Whom::All,
+                who: self.whom_or_all(),
                 kept: self.kept(),
             },
             "pause" => Fault::Pause { who: self.whom() },
@@ -133,7 +155,11 @@ impl Draw {
                 who: self.whom(),
                 by_ms: self.one_of(&[-1, 1]) * (self.between((0.1, 60.0)).0 as i64),
             },
-            "membership" => Fault::Wipe { who: self.whom() },
+            "membership" if self.leaves => Fault::Leave { who: self.whom() },
+            "membership" => Fault::Wipe {
+                who: self.whom(),
+                minority: self.families.spares_majority(),
+            },
             _ => self.partition(),
         };
         PlannedFault {
@@ -147,6 +173,11 @@ impl Draw {
     fn whom(&mut self) -> Whom {
         let node = Host::Node(self.rng.random_range(0..self.nodes));
         self.one_of(&[Whom::Leader, Whom::Host(node)])
+    }
+
+    fn whom_or_all(&mut self) -> Whom {
+        let some = self.whom();
+        self.one_of(&[Whom::All, some])
     }
 
     fn kept(&mut self) -> Kept {
@@ -252,6 +283,8 @@ impl Draw {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::Wanted;
+    use std::collections::BTreeMap;
 
     #[test]
     fn a_seed_is_one_plan_and_plans_differ() {
@@ -266,16 +299,25 @@ mod tests {
         ];
         let names: Vec<String> = all.map(str::to_owned).to_vec();
         let families = Families::parse(&names, &Families::default()).unwrap();
+        let wanted = Wanted {
+            target: "single-leader".to_owned(),
+            options: BTreeMap::new(),
+            workload: "register".to_owned(),
+            workload_options: BTreeMap::new(),
+            nodes: 3,
+            properties: Vec::new(),
+        };
+        let setting = wanted.resolve().unwrap();
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..200 {
-            let drawn = plan(seed, 3, &families);
-            assert_eq!(drawn, plan(seed, 3, &families));
+            let drawn = plan(seed, &setting, &families);
+            assert_eq!(drawn, plan(seed, &setting, &families));
             drawn.check(3, CLIENTS).unwrap();
             let text = serde_json::to_string(&drawn).unwrap();
             assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), drawn);
             seen.extend(drawn.faults.iter().map(|f| f.fault.family()));
         }
         assert_eq!(seen.len(), all.len() - 1, "{seen:?}");
-        assert_ne!(plan(1, 3, &families), plan(2, 3, &families));
+        assert_ne!(plan(1, &setting, &families), plan(2, &setting, &families));
     }
 }

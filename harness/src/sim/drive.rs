@@ -3,6 +3,7 @@
 //! The stages are those of `drive` and the events have the same shapes, so the checkers see no difference.
 
 use super::client::{Next, TIME_OUT};
+use super::members::Change;
 use super::plan::{Plan, PlannedOperation, What};
 use super::recording::Recording;
 use super::setting::{CLIENTS, Setting};
@@ -11,7 +12,7 @@ use super::worker::{Task, Worker, workers};
 use anyhow::Result;
 use schism_history::{EventKind, History};
 use schism_targets::replicas::RequestId;
-use schism_targets::simulator::{Call, Micros, News, Setup, Simulation, Traced};
+use schism_targets::simulator::{Call, Fault, Micros, News, Setup, Simulation, Traced};
 use schism_workloads::{Completion, Invocation};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub(super) enum Wake {
     TimeUp(usize, u64),
     Inject(usize),
     Heal(usize),
+    /// Of the fault at this place: whether the node is to join.
+    Change(usize, bool),
 }
 
 /// A simulation that is being driven.
@@ -47,6 +50,9 @@ pub(super) struct Drive<'a> {
     pub(super) simulation: Box<dyn Simulation>,
     pub(super) workers: Vec<Worker>,
     pub(super) calls: BTreeMap<RequestId, usize>,
+    /// Changes of the members, by the place of the fault, and what was asked for each.
+    pub(super) changes: BTreeMap<usize, Change>,
+    pub(super) asked: BTreeMap<RequestId, usize>,
     pub(super) wakes: Vec<Wake>,
     pub(super) stage: Stage,
     pub(super) begun: Micros,
@@ -69,12 +75,15 @@ pub fn drive(setting: &Setting, plan: &Plan, traced: bool) -> Result<Driven> {
         seed: plan.seed,
         traced,
     };
+    let setting = &setting.of(plan)?;
     let mut drive = Drive {
         setting,
         plan,
         simulation: setting.simulation(&setup)?,
         workers: workers(setting, plan)?,
         calls: BTreeMap::new(),
+        changes: BTreeMap::new(),
+        asked: BTreeMap::new(),
         wakes: Vec::new(),
         stage: Stage::Starting,
         begun: Micros::ZERO,
@@ -111,6 +120,8 @@ impl Drive<'_> {
                         let now = elapsed(self.simulation.now());
                         let next = self.workers[worker].client.hear(now, heard);
                         self.act(worker, next);
+                    } else if let Some(place) = self.asked.remove(&id) {
+                        self.hear_of_change(place, &heard);
                     }
                 }
                 None => unreachable!("whoever drives it asks now and then"),
@@ -130,6 +141,7 @@ impl Drive<'_> {
             Wake::TimeUp(worker, number) => self.time_up(worker, number),
             Wake::Inject(fault) => self.inject(fault),
             Wake::Heal(fault) => self.heal(fault),
+            Wake::Change(fault, join) => self.ask_for_change(fault, join),
         }
     }
 
@@ -270,11 +282,21 @@ impl Drive<'_> {
         let now = self.simulation.now();
         let injected = self.simulation.inject(planned.id, &planned.fault);
         self.recording.injected(now, planned, &injected);
+        if let (Fault::Leave { .. }, [node]) = (&planned.fault, &injected.nodes[..]) {
+            self.begin_leaving(place, *node);
+        }
     }
 
     fn heal(&mut self, place: usize) {
         let planned = &self.plan.faults[place];
         self.simulation.heal(planned.id);
+        if !self.begin_joining(place) {
+            self.end_heal(place);
+        }
+    }
+
+    pub(super) fn end_heal(&mut self, place: usize) {
+        let planned = &self.plan.faults[place];
         self.recording.healed(self.simulation.now(), planned);
         self.unhealed -= 1;
         self.end_stage_if_over();

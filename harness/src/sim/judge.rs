@@ -37,20 +37,42 @@ pub fn judge(setting: &Setting, history: &History) -> Judgement {
 /// The whole verdict on a history, for people.
 pub fn verdict(setting: &Setting, history: &History) -> Verdict {
     let prepared = Prepared::new(history);
-    let results = results(setting, &prepared);
+    let mut results = results(setting, &prepared);
+    results.extend(checked(&setting.unpromised, false, &prepared));
     merge(&prepared, &Tally::of(&prepared), results)
 }
 
+/// What is violated of that which is not promised under the faults that are drawn.
+pub fn unpromised(setting: &Setting, history: &History) -> Vec<&'static str> {
+    if setting.unpromised.is_empty() {
+        return Vec::new();
+    }
+    let results = checked(&setting.unpromised, false, &Prepared::new(history));
+    let violated = results.into_iter();
+    violated
+        .filter(|(_, result)| result.verdict == Decision::Violated)
+        .map(|(chosen, _)| chosen.property.name())
+        .collect()
+}
+
 fn results(setting: &Setting, prepared: &Prepared<'_>) -> Vec<(Chosen, PropertyResult)> {
+    checked(&setting.deciding, true, prepared)
+}
+
+fn checked(
+    properties: &[&'static dyn schism_checkers::Property],
+    decides: bool,
+    prepared: &Prepared<'_>,
+) -> Vec<(Chosen, PropertyResult)> {
     let check = |property: &&'static dyn schism_checkers::Property| {
         let chosen = Chosen {
             property: *property,
-            decides: true,
+            decides,
         };
         let result = crate::check::check_one(prepared, chosen, Limits::default());
         (chosen, result)
     };
-    setting.deciding.iter().map(check).collect()
+    properties.iter().map(check).collect()
 }
 
 fn worst(setting: &Setting, verdict: &Verdict) -> Judgement {

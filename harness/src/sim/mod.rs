@@ -12,6 +12,7 @@ mod draw;
 mod drive;
 mod families;
 mod judge;
+mod members;
 mod output;
 mod plan;
 mod recording;
@@ -21,23 +22,25 @@ mod shrink;
 mod stages;
 mod title;
 mod trace;
+mod variety;
 mod worker;
 
 pub use drive::{Driven, drive};
 pub use families::Families;
-pub use judge::{Judgement, judge, verdict};
+pub use judge::{Judgement, judge, unpromised, verdict};
 pub use output::{Saved, Show, read_plan};
-pub use plan::{Plan, PlannedFault, PlannedOperation, What};
+pub use plan::{Drawn, Plan, PlannedFault, PlannedOperation, What};
 pub use search::{Counts, Found, Seeds, search};
 pub use setting::{CLIENTS, Setting, Wanted};
 pub use shrink::{Shrunk, shrink};
 pub use trace::{Extent, Told, text};
+pub use variety::Variety;
 
 use anyhow::Result;
 
 /// The plan of a seed.
 pub fn plan_of(setting: &Setting, seed: u64, families: &Families) -> Plan {
-    draw::plan(seed, setting.wanted.nodes, families)
+    draw::plan(seed, setting, families)
 }
 
 /// Carries many seeds out, and shows what comes of it. The exit code.

@@ -17,6 +17,7 @@ use schism_history::jsonl;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::IsTerminal;
@@ -134,7 +135,7 @@ pub(super) fn save(
             .out
             .join(format!("sim-{}-{}", setting.wanted.target, whole.seed)),
         seed: whole.seed,
-        trace: trace_of(setting, driven, Extent::Short),
+        trace: head(&shrunk.plan) + &trace_of(setting, driven, Extent::Short),
         verdict: verdict(setting, &driven.history),
         sizes: [Sizes::of(whole), Sizes::of(&shrunk.plan)],
         tries: shrunk.tries,
@@ -272,7 +273,15 @@ impl Show {
         if self.json {
             return summary::print_verdict(&verdict(setting, &driven.history), true);
         }
-        to_stdout(&trace_of(setting, driven, extent))
+        to_stdout(&(head(&driven.plan) + &trace_of(setting, driven, extent)))
+    }
+}
+
+/// What was drawn of the setting, above the trace.
+fn head(plan: &Plan) -> String {
+    match &plan.drawn.words()[..] {
+        [] => String::new(),
+        drawn => format!("drawn for this plan: {}\n", drawn.join(", ")),
     }
 }
 
@@ -297,6 +306,8 @@ fn found_json(
         "undecided": found.undecided,
         "why_undecided": why_undecided,
         "void": found.void,
+        "drawn_options": setting.variety.names(),
+        "unpromised": unpromised(setting, found),
         "operations": {"ok": counts.ok, "fail": counts.fail, "info": counts.info},
         "faults_injected": found.faults,
         "took_ms": found.took.as_millis() as u64,
@@ -304,6 +315,13 @@ fn found_json(
         "schedules_a_second_a_core": found.rate().round(),
         "first": saved.map(Saved::to_json),
     })
+}
+
+/// How many schedules violate what is not promised under these faults.
+fn unpromised(setting: &Setting, found: &Found) -> BTreeMap<&'static str, u64> {
+    let names = setting.unpromised.iter().map(|property| property.name());
+    let count = |name| found.unpromised.get(name).copied().unwrap_or(0);
+    names.map(|name| (name, count(name))).collect()
 }
 
 fn deciding(setting: &Setting) -> Vec<&'static str> {
@@ -346,6 +364,15 @@ fn found_words(
         counts.fail,
         counts.info
     );
+    if let names @ [_, ..] = &setting.variety.names()[..] {
+        let _ = writeln!(out, "drawn for each schedule: {}", names.join(", "));
+    }
+    for (name, count) in unpromised(setting, found) {
+        let _ = writeln!(
+            out,
+            "{name} is not promised under these faults: violated in {count} of them"
+        );
+    }
     for (name, count) in &found.void {
         let _ = writeln!(
             out,
@@ -369,6 +396,9 @@ fn outcome(found: &Found) -> String {
         (1, Some((seed, name))) => format!("violation: seed {seed} violates {name}\n"),
         (count, Some((seed, name))) => {
             format!("violation: {count} seeds fail, the first is {seed}, which violates {name}\n")
+        }
+        _ if found.shows_too_little() => {
+            "inconclusive: in most of them there was nothing to look at; give it longer schedules, or fewer keys\n".to_owned()
         }
         _ if found.exit_code() == crate::exit::INCONCLUSIVE => "inconclusive\n".to_owned(),
         _ => "clean\n".to_owned(),

@@ -10,12 +10,16 @@ use schism_targets::simulator::{Fault, Machine, Micros, Perturbation};
 use schism_workloads::Invocation;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// What is to happen in one simulation. Times count from when the clients begin.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// From which it was drawn, and from which replicas draw what they draw themselves.
     pub seed: u64,
+    /// What it draws of the setting.
+    #[serde(flatten)]
+    pub drawn: Drawn,
     /// How the nodes' machines are; one for each node.
     pub machines: Vec<Machine>,
     /// The faults, in order of injection.
@@ -24,6 +28,51 @@ pub struct Plan {
     pub operations: Vec<PlannedOperation>,
     /// What becomes of messages.
     pub messages: Vec<Perturbation>,
+}
+
+/// Options that were drawn for this plan alone; those of the setting stand beside them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drawn {
+    /// Of the target.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+    /// Of the workload.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub workload_options: BTreeMap<String, String>,
+}
+
+impl Drawn {
+    /// Whether the setting is as it was.
+    pub fn is_empty(&self) -> bool {
+        self.options.is_empty() && self.workload_options.is_empty()
+    }
+
+    /// How many options.
+    pub fn len(&self) -> usize {
+        self.options.len() + self.workload_options.len()
+    }
+
+    /// Those at these places.
+    #[must_use]
+    pub fn only(&self, kept: &[usize]) -> Self {
+        let of = |options: &BTreeMap<String, String>, before: usize| {
+            let all = options.clone().into_iter().enumerate();
+            let kept = all.filter(|(place, _)| kept.contains(&(before + place)));
+            kept.map(|(_, option)| option).collect()
+        };
+        Self {
+            options: of(&self.options, 0),
+            workload_options: of(&self.workload_options, self.options.len()),
+        }
+    }
+
+    /// As on the command line.
+    pub fn words(&self) -> Vec<String> {
+        let target = self.options.iter().map(|(k, v)| format!("{k}={v}"));
+        let workload = self.workload_options.iter();
+        let workload = workload.map(|(k, v)| format!("workload.{k}={v}"));
+        target.chain(workload).collect()
+    }
 }
 
 /// A fault with its times.

@@ -5,7 +5,7 @@
 use super::draw;
 use super::drive::drive;
 use super::families::Families;
-use super::judge::{Judgement, judge};
+use super::judge::{Judgement, judge, unpromised};
 use super::setting::Setting;
 use anyhow::Result;
 use schism_history::{EventKind, History, Process};
@@ -41,6 +41,8 @@ pub struct Found {
     pub undecided: BTreeMap<u64, &'static str>,
     /// How many showed nothing of a property, by property.
     pub void: BTreeMap<&'static str, u64>,
+    /// How many violate what is not promised under the faults that were drawn, by property.
+    pub unpromised: BTreeMap<&'static str, u64>,
     /// How the clients' operations ended.
     pub operations: Counts,
     /// How many faults there were.
@@ -66,10 +68,13 @@ pub struct Counts {
 struct One {
     seed: u64,
     judgement: Judgement,
+    unpromised: Vec<&'static str>,
     operations: Counts,
     faults: u64,
 }
 
+/// A property for which there was nothing to look at in a larger share of the schedules was not tried enough.
+const VOID_SHARE_MAX: f64 = 0.5;
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
@@ -174,11 +179,12 @@ impl Drop for Ended<'_> {
 }
 
 fn one(setting: &Setting, seed: u64, families: &Families) -> Result<One> {
-    let plan = draw::plan(seed, setting.wanted.nodes, families);
+    let plan = draw::plan(seed, setting, families);
     let driven = drive(setting, &plan, false)?;
     Ok(One {
         seed,
         judgement: judge(setting, &driven.history),
+        unpromised: unpromised(setting, &driven.history),
         operations: count(&driven.history),
         faults: plan.faults.len() as u64,
     })
@@ -205,6 +211,9 @@ impl Found {
         self.operations.ok += one.operations.ok;
         self.operations.fail += one.operations.fail;
         self.operations.info += one.operations.info;
+        for name in &one.unpromised {
+            *self.unpromised.entry(name).or_default() += 1;
+        }
         match one.judgement {
             Judgement::Clean => {}
             Judgement::Void(name) => *self.void.entry(name).or_default() += 1,
@@ -225,12 +234,17 @@ impl Found {
         self.schedules as f64 / self.took.as_secs_f64().max(1e-9) / self.jobs.max(1) as f64
     }
 
+    /// Whether there was nothing to look at in most schedules, for some property.
+    pub fn shows_too_little(&self) -> bool {
+        let void = self.void.values().max().copied().unwrap_or(0);
+        void as f64 > self.schedules as f64 * VOID_SHARE_MAX
+    }
+
     /// The exit code: see `exit`.
     pub fn exit_code(&self) -> i32 {
-        let void: u64 = self.void.values().sum();
         if !self.failing.is_empty() {
             crate::exit::VIOLATION
-        } else if !self.undecided.is_empty() || void == self.schedules {
+        } else if !self.undecided.is_empty() || self.shows_too_little() {
             crate::exit::INCONCLUSIVE
         } else {
             crate::exit::PASS

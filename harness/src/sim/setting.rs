@@ -1,6 +1,8 @@
 //! What is simulated, whatever the seed: target, workload, size, and what must hold.
 
 use super::families::Families;
+use super::plan::Plan;
+use super::variety::Variety;
 use crate::spec::find;
 use anyhow::{Context, Result};
 use schism_checkers::Property;
@@ -46,6 +48,10 @@ pub struct Setting {
     pub workload_options: Arc<BTreeMap<String, String>>,
     /// What decides.
     pub deciding: Vec<&'static dyn Property>,
+    /// What would, were it not for the faults that are drawn: told, and no more.
+    pub unpromised: Vec<&'static dyn Property>,
+    /// What each seed draws.
+    pub variety: Variety,
 }
 
 impl Wanted {
@@ -58,32 +64,90 @@ impl Wanted {
             workloads::workloads(),
             Workload::name,
         )?;
-        self.options = target.resolve(&self.options, self.nodes)?;
+        let options = target.resolve(&self.options, self.nodes)?;
+        check_simulated(target, &options)?;
+        let variety = Variety::of(
+            (target, &self.options),
+            (workload, &self.workload_options),
+            (&options, self.nodes),
+        );
+        self.options = options;
         self.workload_options = workloads::resolve(workload, &self.workload_options)?;
-        let claims = workload.claims(&target.guarantees(&self.options));
         let names: Vec<&str> = if self.properties.is_empty() {
-            claims
+            workload.claims(&target.guarantees(&self.options))
         } else {
             self.properties.iter().map(String::as_str).collect()
         };
-        let known = schism_checkers::properties();
-        let deciding = names
-            .iter()
-            .map(|name| find("property", name, known, Property::name));
-        let deciding = deciding.collect::<Result<_>>()?;
+        let deciding = properties(&names)?;
         let setting = Setting {
             workload_options: Arc::new(self.workload_options.clone()),
             wanted: self,
             target,
             workload,
             deciding,
+            unpromised: Vec::new(),
+            variety,
         };
         setting.simulation(&schism_targets::simulator::Setup::default())?;
         Ok(setting)
     }
 }
 
+fn properties(names: &[&str]) -> Result<Vec<&'static dyn Property>> {
+    let known = schism_checkers::properties();
+    let found = names.iter();
+    found
+        .map(|name| find("property", name, known, Property::name))
+        .collect()
+}
+
+/// What a simulation does not have is as it is by default, or a clean schedule would say nothing of it.
+fn check_simulated(target: &dyn Target, options: &BTreeMap<String, String>) -> Result<()> {
+    for missing in target.not_simulated() {
+        let (name, why) = (missing.option, missing.why);
+        let spec = target.options().iter().find(|spec| spec.name == name);
+        let default = spec.map_or("", |spec| spec.default);
+        let value = options.get(name).map_or(default, String::as_str);
+        anyhow::ensure!(
+            value == default,
+            "{name}={value} cannot be simulated: {why}; leave it out, or see what it does with `schism run`"
+        );
+    }
+    Ok(())
+}
+
 impl Setting {
+    /// The setting of a plan, with what that draws.
+    pub fn of(&self, plan: &Plan) -> Result<Self> {
+        let mut setting = self.clone();
+        let (drawn, wanted) = (&plan.drawn, &mut setting.wanted);
+        if drawn.is_empty() {
+            return Ok(setting);
+        }
+        wanted.options.extend(drawn.options.clone());
+        wanted.options = self.target.resolve(&wanted.options, wanted.nodes)?;
+        let options = &mut wanted.workload_options;
+        options.extend(drawn.workload_options.clone());
+        *options = workloads::resolve(self.workload, options)?;
+        setting.workload_options = Arc::new(options.clone());
+        Ok(setting)
+    }
+
+    /// The same where these faults are drawn: what is not promised under them does not decide, unless it was named.
+    pub fn under(mut self, families: &Families) -> Result<Self> {
+        if self.wanted.properties.is_empty() {
+            let guarantees = self.guarantees();
+            let claims = self.workload.claims(&guarantees);
+            let left = guarantees.under(&families.harms());
+            let left = self.workload.claims(&left);
+            let (promised, unpromised): (Vec<&str>, Vec<&str>) =
+                claims.into_iter().partition(|claim| left.contains(claim));
+            self.deciding = properties(&promised)?;
+            self.unpromised = properties(&unpromised)?;
+        }
+        Ok(self)
+    }
+
     /// A cluster of the target's replicas.
     pub fn simulation(
         &self,

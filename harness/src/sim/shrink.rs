@@ -1,4 +1,4 @@
-//! From a plan that fails to a small one that violates the same: fewer messages, faults, operations and peculiarities of machines, then faults that
+//! From a plan that fails to a small one that violates the same: fewer options of its own, messages, faults, operations and peculiarities of machines, then faults that
 //! come sooner and are shorter, then less time between one thing and the next.
 //!
 //! Delta debugging (`crate::shrink::ddmin`) of one kind after the other, over and over until nothing can go any more. It is carried out as
@@ -34,7 +34,14 @@ struct Kind {
     only: fn(&Plan, &[usize]) -> Plan,
 }
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 5] = [
+    Kind {
+        count: |plan| plan.drawn.len(),
+        only: |plan, kept| Plan {
+            drawn: plan.drawn.only(kept),
+            ..plan.clone()
+        },
+    },
     Kind {
         count: |plan| plan.messages.len(),
         only: |plan, kept| Plan {

@@ -6,7 +6,7 @@ use super::{
 use crate::nemesis::{self, Impossible, Planned};
 use crate::schedule::Schedule;
 use anyhow::{Result, bail};
-use schism_targets::registry::Target;
+use schism_targets::registry::{Harm, Target};
 use schism_workloads::Workload;
 use std::time::Duration;
 
@@ -57,15 +57,32 @@ impl Resolved {
         Ok(found)
     }
 
-    /// The properties that decide: those that were named, else the workload's claims under the target's options, and what is declared.
+    /// The properties that decide: those that were named, else what the workload claims of what the target's options promise under the planned faults,
+    /// and what is declared.
     pub fn deciding(&self) -> Vec<String> {
         if !self.spec.properties.is_empty() {
             return self.spec.properties.clone();
         }
         let guarantees = self.target.guarantees(&self.spec.options);
+        let guarantees = guarantees.under(&self.harms());
         let claims = self.workload.claims(&guarantees).into_iter();
         let declared = self.spec.availability.is_some().then_some("availability");
         claims.chain(declared).map(str::to_owned).collect()
+    }
+}
+
+impl Resolved {
+    /// What the planned faults may do to replicas.
+    fn harms(&self) -> Vec<Harm> {
+        let written = self.spec.faults.iter().map(|fault| &fault.fault);
+        let faults = self.spec.drawn().into_iter().chain(written);
+        let named = faults.map(|fault| fault.split(':').next().unwrap_or_default());
+        let all = nemesis::families().iter();
+        let families = all.filter(|family| named.clone().any(|name| name == family.name()));
+        families
+            .flat_map(|family| family.harms())
+            .copied()
+            .collect()
     }
 }
 

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::registry::{
-    Guarantees, LoseUnsynced, NodeAddress, NodeCommand, OptionError, OptionSpec, Options, Program,
-    ReadPromise, Target, ValueKind, fill_in, per_node,
+    Guarantees, LoseUnsynced, NodeAddress, NodeCommand, NotSimulated, OptionError, OptionSpec,
+    Options, Program, ReadPromise, Target, ValueKind, Varied, fill_in, per_node,
 };
 use crate::replicas::single_leader::{Ack, Bug, Config, Failover, Join, LeaseClock, ReadMode};
 use crate::replicas::{Millis, NodeName};
@@ -203,6 +203,52 @@ const OPTIONS: &[OptionSpec] = &[
     },
 ];
 
+/// What belongs to the server around the replicas, or to several logs.
+const NOT_SIMULATED: &[NotSimulated] = &[
+    NotSimulated {
+        option: "heartbeats",
+        why: "requests do not wait in a queue there",
+    },
+    NotSimulated {
+        option: "queue",
+        why: "requests do not wait in a queue there",
+    },
+    NotSimulated {
+        option: "service-time",
+        why: "a node takes no time for a request there",
+    },
+    NotSimulated {
+        option: "log-check",
+        why: "disks do things whole or not at all there",
+    },
+    NotSimulated {
+        option: "partitions",
+        why: "a cluster has one log there",
+    },
+    NotSimulated {
+        option: "placement",
+        why: "a cluster has one log there",
+    },
+    NotSimulated {
+        option: "partition-lag",
+        why: "a cluster has one log there",
+    },
+];
+
+/// A schedule has some tens of entries: with these a replica takes a snapshot now and then, or all the time.
+const SNAPSHOTS: Varied = Varied {
+    option: "snapshot-every",
+    values: &["2", "3", "5", "10", "20"],
+};
+const LAGS: Varied = Varied {
+    option: "follower-lag",
+    values: &["5", "50", "200"],
+};
+const PRIORITIES: Varied = Varied {
+    option: "priority",
+    values: &["n1=2", "n2=3,n3=2"],
+};
+
 /// The target.
 #[derive(Debug, Clone, Copy)]
 pub struct SingleLeader;
@@ -311,6 +357,23 @@ impl Target for SingleLeader {
         one_log.then(|| simulator::single_leader::simulation(options, nodes, setup))
     }
 
+    fn varied(&self, options: &Options, nodes: usize) -> Vec<Varied> {
+        let option = |name: &str| options.get(name).map_or("", String::as_str);
+        let mut varied = vec![SNAPSHOTS];
+        // A window assumes that there is no lag.
+        if option("read") != "window" {
+            varied.push(LAGS);
+        }
+        if option("failover") == "consensus" && nodes >= 3 {
+            varied.push(PRIORITIES);
+        }
+        varied
+    }
+
+    fn not_simulated(&self) -> &'static [NotSimulated] {
+        NOT_SIMULATED
+    }
+
     fn change_members(&self, options: &Options, node: &str, join: bool) -> Vec<(String, String)> {
         let name = node.to_owned();
         let body = if join {
@@ -342,7 +405,7 @@ impl Target for SingleLeader {
             "leader" | "leader-lease" if failover == "off" => ReadPromise::Linearizable,
             "leader" | "leader-quorum" | "leader-lease" => ReadPromise::Leader,
             "caught-up" => ReadPromise::Session,
-            "window" => ReadPromise::OwnWrites,
+            "window" if longest_lag(options) < number(options, "window") => ReadPromise::OwnWrites,
             "sticky" => ReadPromise::Sticky,
             _ => ReadPromise::Eventual,
         };
@@ -361,6 +424,10 @@ impl Target for SingleLeader {
             keeps_acknowledged_writes: keeps,
             no_split_brain: one_leader && keeps && one_log,
             survives_power_loss: matches!(option("fsync"), "always" | "each"),
+            survives_clock_jumps: read != "leader-lease"
+                || failover == "off"
+                || option("lease-clock") == "monotonic",
+            survives_replacement: failover == "consensus" && quorum,
             available_with_minority_down: failover != "off"
                 && ack != "sync"
                 && all_may_lead(options),
@@ -427,6 +494,19 @@ fn number(options: &Options, name: &str) -> u64 {
         .get(name)
         .and_then(|value| value.parse().ok())
         .unwrap_or_default()
+}
+
+/// How long a replica may be held back on purpose, in milliseconds.
+fn longest_lag(options: &Options) -> u64 {
+    let lags = |name: &str| per_node(options.get(name).map_or("", String::as_str));
+    let of_some = [lags("node-lag"), lags("partition-lag")]
+        .into_iter()
+        .flatten();
+    let of_some = of_some.flat_map(BTreeMap::into_values);
+    of_some
+        .chain([number(options, "follower-lag")])
+        .max()
+        .unwrap_or(0)
 }
 
 /// Else those that are left may be the ones that are not to lead.

@@ -36,6 +36,10 @@ impl Micros {
 const WALL_BEGINNING_MS: u64 = 1_700_000_000_000;
 /// No machine's clock is faster or slower by more, in millionths: what a crystal does, and ten times that.
 pub const DRIFT_PPM_MAX: u64 = 500;
+/// As far off as a clock may be for a lease that allows one clock to run a tenth faster than another (1.045 / 0.955), in millionths.
+pub const DRIFT_PPM_ALLOWED: u64 = 45_000;
+/// So far off that no such lease holds, in millionths.
+pub const DRIFT_PPM_BROKEN: u64 = 300_000;
 /// How long a machine without a peculiarity takes for a sync of its disk.
 const SYNC: Micros = Micros(1000);
 

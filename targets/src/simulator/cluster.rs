@@ -87,6 +87,10 @@ impl<R: Simulated> Cluster<R> {
         self.nodes[node].replica.as_ref()
     }
 
+    pub(super) fn name(&self, node: usize) -> &NodeName {
+        &self.names[node]
+    }
+
     /// How many processes a node has had.
     pub fn life(&self, node: usize) -> u64 {
         self.nodes[node].life

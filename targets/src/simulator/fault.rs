@@ -76,6 +76,14 @@ pub enum Fault {
     Wipe {
         /// Whose.
         who: Whom,
+        /// Not at all where more than a minority of the nodes would then lack their data.
+        #[serde(default)]
+        minority: bool,
+    },
+    /// The target takes the node out of the cluster, and in again at the heal, as whoever drives the simulation asks for it. The process goes on.
+    Leave {
+        /// Whom.
+        who: Whom,
     },
     /// The wall clock jumps, and back at the heal.
     Clock {
@@ -103,7 +111,7 @@ impl Fault {
             Self::Kill { .. } => "kill",
             Self::Power { .. } => "power",
             Self::Pause { .. } => "pause",
-            Self::Wipe { .. } => "membership",
+            Self::Wipe { .. } | Self::Leave { .. } => "membership",
             Self::Clock { .. } => "clock",
         }
     }
@@ -116,7 +124,8 @@ impl Fault {
             | Self::Kill { who, .. }
             | Self::Power { who, .. }
             | Self::Pause { who }
-            | Self::Wipe { who }
+            | Self::Wipe { who, .. }
+            | Self::Leave { who }
             | Self::Clock { who, .. } => Some(*who),
         }
     }
@@ -147,7 +156,11 @@ impl Fault {
                 format!("cut the power of {nodes}, {kept} of what was not synced")
             }
             Self::Pause { .. } => format!("pause {nodes}"),
+            Self::Wipe { .. } if nodes.is_empty() => {
+                "no disk is emptied: too many nodes lack their data".to_owned()
+            }
             Self::Wipe { .. } => format!("kill {nodes} and empty the disk"),
+            Self::Leave { .. } => format!("{nodes} is to leave the cluster"),
             Self::Clock { by_ms, .. } => format!("the wall clock of {nodes} jumps by {by_ms} ms"),
         }
     }

@@ -48,6 +48,7 @@ impl Holds {
                 self.down.add(id, nodes);
             }
             Fault::Pause { .. } => self.paused.add(id, nodes),
+            Fault::Leave { .. } => {}
             Fault::Clock { by_ms, .. } => drop(self.jumps.insert(id, (nodes.to_vec(), *by_ms))),
         }
     }

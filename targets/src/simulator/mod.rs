@@ -22,7 +22,7 @@ mod queue;
 pub mod single_leader;
 mod trace;
 
-pub use clock::{Clock, DRIFT_PPM_MAX, Machine, Micros};
+pub use clock::{Clock, DRIFT_PPM_ALLOWED, DRIFT_PPM_BROKEN, DRIFT_PPM_MAX, Machine, Micros};
 pub use cluster::{Cluster, Common};
 pub use fates::{Fate, Perturbation};
 pub use fault::{Fault, Injected, Kept, Whom};
@@ -56,6 +56,8 @@ pub trait Simulated: Sized {
     fn status(&self) -> Status;
     /// What a client's call asks of it.
     fn request(call: Call) -> Self::Request;
+    /// What asks it to take a node in, or out.
+    fn change_members(node: NodeName, join: bool) -> Self::Request;
 
     /// Does a job on a disk.
     fn perform(disk: &mut Self::Disk, job: &Self::Job);
@@ -63,6 +65,8 @@ pub trait Simulated: Sized {
     fn forces(job: &Self::Job) -> Force;
     /// How far a disk is.
     fn done(disk: &Self::Disk) -> Self::Done;
+    /// Whether a node with this disk has what others rely on it to have; one whose disk was emptied has not, until it was made whole.
+    fn is_whole(disk: &Self::Disk) -> bool;
 
     /// A request for people.
     fn describe_request(request: &Self::Request) -> String;
@@ -158,6 +162,8 @@ pub trait Simulation {
     fn wake(&mut self, at: Micros, token: u64);
     /// Sends a request; [`News::Heard`] tells what comes of it, if anything does.
     fn call(&mut self, call: Call) -> RequestId;
+    /// Asks who leads to take a node in (`join`) or out; the answer has the members' names.
+    fn change_members(&mut self, client: usize, node: usize, join: bool) -> RequestId;
     /// A fault, under a number of its own.
     fn inject(&mut self, id: u64, fault: &Fault) -> Injected;
     /// Takes it back; what another fault holds stays held.

@@ -82,6 +82,11 @@ impl<R: Simulated> Node<R> {
         }
     }
 
+    /// Whether its disk has what others rely on it to have.
+    pub(super) fn is_whole(&self) -> bool {
+        R::is_whole(&self.disk.written)
+    }
+
     /// Whose request that was, which is answered now.
     pub(super) fn answered(&mut self, id: RequestId) -> Option<usize> {
         let place = self

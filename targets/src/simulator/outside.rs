@@ -50,8 +50,21 @@ impl<R: Simulated> Cluster<R> {
             Fault::Wipe { .. } => self.end(node, End::Wiped),
             Fault::Pause { .. } => self.note_of(node, |_| "is paused".to_owned()),
             Fault::Clock { by_ms, .. } => self.nodes[node].clocks.jump(*by_ms),
-            Fault::Partition { .. } | Fault::Isolate { .. } | Fault::OneWay { .. } => {}
+            Fault::Partition { .. }
+            | Fault::Isolate { .. }
+            | Fault::OneWay { .. }
+            | Fault::Leave { .. } => {}
         }
+    }
+
+    /// Whether a fault may hit these nodes: a wipe may be one that spares a majority.
+    fn allows(&self, fault: &Fault, hit: &[usize]) -> bool {
+        let Fault::Wipe { minority: true, .. } = fault else {
+            return true;
+        };
+        let nodes = self.nodes.iter().enumerate();
+        let lacking = nodes.filter(|(index, node)| hit.contains(index) || !node.is_whole());
+        lacking.count() <= (self.nodes.len() - 1) / 2
     }
 
     fn leader(&self) -> usize {
@@ -90,8 +103,16 @@ impl<R: Simulated> Simulation for Cluster<R> {
         self.submit(client, node, R::request(call))
     }
 
+    fn change_members(&mut self, client: usize, node: usize, join: bool) -> RequestId {
+        let name = self.name(node).clone();
+        self.submit(client, self.leader(), R::change_members(name, join))
+    }
+
     fn inject(&mut self, id: u64, fault: &Fault) -> Injected {
-        let nodes = holds::hit(fault, self.nodes.len(), || self.leader());
+        let mut nodes = holds::hit(fault, self.nodes.len(), || self.leader());
+        if !self.allows(fault, &nodes) {
+            nodes.clear();
+        }
         self.holds.take(id, fault, &nodes);
         for node in &nodes {
             self.strike(fault, *node);

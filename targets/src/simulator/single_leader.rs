@@ -144,6 +144,19 @@ impl Simulated for Replica {
         }
     }
 
+    fn change_members(node: NodeName, join: bool) -> Asked {
+        let change = if join {
+            MemberChange::Join(node)
+        } else {
+            MemberChange::Leave(node)
+        };
+        Asked {
+            session: Session::default(),
+            operation: Operation::Reconfigure(change),
+            concern: None,
+        }
+    }
+
     fn perform(disk: &mut Disk, job: &replica::Effect) {
         use replica::Effect as Job;
         match job {
@@ -187,6 +200,10 @@ impl Simulated for Replica {
 
     fn done(disk: &Disk) -> Persisted {
         disk.done
+    }
+
+    fn is_whole(disk: &Disk) -> bool {
+        disk.stored.hard.voter
     }
 
     fn describe_request(asked: &Asked) -> String {

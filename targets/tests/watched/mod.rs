@@ -248,8 +248,13 @@ impl Sim {
 
     pub(crate) fn wipe(&mut self, index: usize) {
         let who = Whom::Host(Host::Node(index));
-        self.cluster
-            .inject(DOWN + index as u64, &Fault::Wipe { who });
+        self.cluster.inject(
+            DOWN + index as u64,
+            &Fault::Wipe {
+                who,
+                minority: false,
+            },
+        );
     }
 
     pub(crate) fn restart(&mut self, index: usize) {

@@ -10,7 +10,7 @@ use crate::{Completion, Invocation, OptionSpec, Options, Step, Workload, claims}
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use schism_targets::client::{Answer, CallError, Request};
-use schism_targets::registry::Guarantees;
+use schism_targets::registry::{Guarantees, Varied};
 use schism_targets::wire::kind;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -133,6 +133,13 @@ impl Workload for Bank {
 
     fn final_reads(&self, _: &Options, _workers: u64) -> Vec<Invocation> {
         vec![of_all("read", Value::Null)]
+    }
+
+    fn varied(&self) -> &'static [Varied] {
+        &[Varied {
+            option: "accounts",
+            values: &["2", "3"],
+        }]
     }
 
     fn claims(&self, guarantees: &Guarantees) -> Vec<&'static str> {

@@ -9,7 +9,7 @@ use crate::{Invocation, OptionSpec, Options, Workload, claims};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use schism_targets::client::Request;
-use schism_targets::registry::Guarantees;
+use schism_targets::registry::{Guarantees, Varied};
 use serde_json::Value;
 
 /// The workload.
@@ -63,6 +63,13 @@ impl Workload for Counter {
         (0..number(options, "keys"))
             .map(|k| Invocation::on(&key_name(k), "read", Value::Null))
             .collect()
+    }
+
+    fn varied(&self) -> &'static [Varied] {
+        &[Varied {
+            option: "keys",
+            values: &["1"],
+        }]
     }
 
     fn claims(&self, guarantees: &Guarantees) -> Vec<&'static str> {

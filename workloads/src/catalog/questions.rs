@@ -2,7 +2,8 @@
 //!
 //! Kleppmann 2017, chapter 5 (Terry 2013): a question and its answer live under two keys, which may be in two partitions with different lag. An answer
 //! is given only to a question that was acknowledged to whoever answers, or was read by them. Readers look at the answers first and then at the
-//! questions, so that a question which they lack was not merely late for the first of two reads.
+//! questions, so that a question which they lack was not merely late for the first of two reads. A client comes back to the group of which it knows the
+//! latest question as often as to any other, for who never meets an answer sees nothing.
 
 use crate::generator::{Generator, Unique, stream};
 use crate::registry::{ValueKind, number};
@@ -11,7 +12,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use schism_history::EventKind;
 use schism_targets::client::Request;
-use schism_targets::registry::Guarantees;
+use schism_targets::registry::{Guarantees, Varied};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -53,6 +54,7 @@ impl Workload for Questions {
             values: Unique::new(worker, workers),
             waiting: VecDeque::new(),
             seen: BTreeSet::new(),
+            last: None,
             then: None,
         })
     }
@@ -74,6 +76,13 @@ impl Workload for Questions {
             .flat_map(|group| [group.questions(), group.answers()])
             .map(|key| Invocation::on(&key, "read", Value::Null))
             .collect()
+    }
+
+    fn varied(&self) -> &'static [Varied] {
+        &[Varied {
+            option: "groups",
+            values: &["1", "2", "3"],
+        }]
     }
 
     fn claims(&self, guarantees: &Guarantees) -> Vec<&'static str> {
@@ -114,6 +123,8 @@ struct Client {
     waiting: VecDeque<(Group, u64)>,
     /// The same, and those that it has answered or forgotten.
     seen: BTreeSet<u64>,
+    /// Where something has happened that this client knows of, last.
+    last: Option<Group>,
     /// The second half of what it has begun.
     then: Option<Invocation>,
 }
@@ -123,7 +134,7 @@ impl Generator for Client {
         if let Some(next) = self.then.take() {
             return Some(next);
         }
-        let group = Group(self.rng.random_range(0..self.groups));
+        let group = self.group();
         let read = |key: &str| Invocation::on(key, "read", Value::Null);
         Some(match self.rng.random_range(0..3) {
             0 => Invocation::on(&group.questions(), "ask", self.values.draw()),
@@ -148,6 +159,13 @@ impl Generator for Client {
 }
 
 impl Client {
+    /// Any one, or that of the last question that it knows of: there readers meet answers.
+    fn group(&mut self) -> Group {
+        let any = Group(self.rng.random_range(0..self.groups));
+        let last = self.last.filter(|_| self.rng.random_bool(0.5));
+        last.unwrap_or(any)
+    }
+
     /// To the question that it has known for the shortest time: if somebody lacks one, then that.
     fn answer(&mut self) -> Option<Invocation> {
         let (group, question) = self.waiting.pop_back()?;
@@ -159,6 +177,7 @@ impl Client {
         let Some(question) = question.as_u64().filter(|q| self.seen.insert(*q)) else {
             return;
         };
+        self.last = Some(group);
         self.waiting.push_back((group, question));
         if self.waiting.len() > WAITING_MAX {
             self.waiting.pop_front();

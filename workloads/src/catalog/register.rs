@@ -10,7 +10,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use schism_history::EventKind;
 use schism_targets::client::Request;
-use schism_targets::registry::Guarantees;
+use schism_targets::registry::{Guarantees, Varied};
 use serde_json::{Value, json};
 
 /// The workload.
@@ -100,6 +100,13 @@ impl Workload for Register {
         (0..number(options, "keys"))
             .map(|k| Invocation::on(&key_name(k), "read", Value::Null))
             .collect()
+    }
+
+    fn varied(&self) -> &'static [Varied] {
+        &[Varied {
+            option: "keys",
+            values: &["1", "2", "3"],
+        }]
     }
 
     fn claims(&self, guarantees: &Guarantees) -> Vec<&'static str> {

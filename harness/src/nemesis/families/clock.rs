@@ -9,7 +9,7 @@ use crate::network::Proof;
 use anyhow::{Context, Result, bail};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use schism_targets::registry::Target;
+use schism_targets::registry::{Harm, Target};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -30,6 +30,10 @@ const RATE_LIMIT_MS: f64 = 1500.0;
 impl Family for Clocks {
     fn name(&self) -> &'static str {
         "clock"
+    }
+
+    fn harms(&self) -> &'static [Harm] {
+        &[]
     }
 
     fn summary(&self) -> &'static str {

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use schism_targets::registry::Target;
+use schism_targets::registry::{Harm, Target};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -115,6 +115,10 @@ const OPTIONS: &[FaultOption] = &[
 impl Family for Packets {
     fn name(&self) -> &'static str {
         "packets"
+    }
+
+    fn harms(&self) -> &'static [Harm] {
+        &[Harm::Behind]
     }
 
     fn summary(&self) -> &'static str {

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use schism_targets::registry::Harm;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -83,6 +84,10 @@ const SHAPES: &[Shape] = &[
 impl Family for Partition {
     fn name(&self) -> &'static str {
         "partition"
+    }
+
+    fn harms(&self) -> &'static [Harm] {
+        &[Harm::Behind]
     }
 
     fn summary(&self) -> &'static str {

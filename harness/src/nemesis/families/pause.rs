@@ -6,6 +6,7 @@ use crate::nemesis::{Family, Fault, FaultOptions, View, World};
 use crate::network::Proof;
 use anyhow::Result;
 use rand_chacha::ChaCha8Rng;
+use schism_targets::registry::Harm;
 use serde_json::{Map, Value};
 
 /// The family.
@@ -14,6 +15,10 @@ pub(super) struct Pause;
 impl Family for Pause {
     fn name(&self) -> &'static str {
         "pause"
+    }
+
+    fn harms(&self) -> &'static [Harm] {
+        &[Harm::Behind]
     }
 
     fn summary(&self) -> &'static str {

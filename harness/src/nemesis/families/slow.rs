@@ -7,6 +7,7 @@ use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, View, World};
 use crate::network::Proof;
 use anyhow::{Result, bail};
 use rand_chacha::ChaCha8Rng;
+use schism_targets::registry::Harm;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,10 @@ pub(super) struct Slow;
 impl Family for Slow {
     fn name(&self) -> &'static str {
         "slow"
+    }
+
+    fn harms(&self) -> &'static [Harm] {
+        &[Harm::Behind]
     }
 
     fn summary(&self) -> &'static str {

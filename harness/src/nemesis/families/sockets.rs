@@ -8,7 +8,7 @@ use crate::nemesis::{Family, Fault, FaultOption, FaultOptions, Planned, View, Wo
 use crate::network::{Network, Proof};
 use anyhow::{Result, anyhow, bail};
 use rand_chacha::ChaCha8Rng;
-use schism_targets::registry::Target;
+use schism_targets::registry::{Harm, Target};
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,10 @@ const AGAIN: Duration = Duration::from_millis(20);
 impl Family for Sockets {
     fn name(&self) -> &'static str {
         "sockets"
+    }
+
+    fn harms(&self) -> &'static [Harm] {
+        &[Harm::Behind]
     }
 
     fn summary(&self) -> &'static str {
