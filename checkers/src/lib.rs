@@ -19,6 +19,7 @@
 //! ```
 
 mod accesses;
+mod across;
 mod add_wins;
 mod atomicity;
 mod budget;

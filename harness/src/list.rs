@@ -18,6 +18,8 @@ pub enum What {
     Nemeses,
     /// What is checked
     Properties,
+    /// The mistakes that targets make where they are asked to (--set bug=...)
+    Bugs,
 }
 
 /// Prints one registry.
@@ -45,9 +47,10 @@ pub fn print(what: What, as_json: bool) -> Result<()> {
         let _ = writeln!(out, "{:<wide$}  {}{when}", field("name"), field("summary"));
         for option in options {
             let field = |name: &str| option[name].as_str().unwrap_or_default().to_owned();
-            let default = match field("default") {
-                none if none.is_empty() => String::new(),
-                some => format!(" [{some}]"),
+            let default = match option["default"].as_str() {
+                None => String::new(),
+                Some("") => " [none]".to_owned(),
+                Some(some) => format!(" [{some}]"),
             };
             let _ = writeln!(
                 out,
@@ -93,10 +96,18 @@ fn entries(what: What) -> Vec<Value> {
                 let options: Vec<_> = f
                     .shapes()
                     .iter()
-                    .map(|s| json!({"name": format!("{}:{}", f.name(), s.name), "default": "", "help": s.help}))
+                    .map(|s| json!({"name": format!("{}:{}", f.name(), s.name), "help": s.help}))
                     .chain(f.options().iter().map(|o| json!({"name": format!("nemesis.{}.{}", f.name(), o.name), "default": o.default, "help": o.help})))
                     .collect();
                 json!({"name": f.name(), "summary": f.summary(), "options": options})
+            })
+            .collect(),
+        What::Bugs => schism_targets::registry::targets()
+            .iter()
+            .map(|t| {
+                let bugs = t.bugs().iter();
+                let bugs: Vec<_> = bugs.map(|(name, help)| json!({"name": format!("bug={name}"), "help": help})).collect();
+                json!({"name": t.name(), "summary": "--set", "options": bugs})
             })
             .collect(),
         What::Properties => schism_checkers::properties()

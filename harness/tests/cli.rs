@@ -184,7 +184,7 @@ fn a_torn_history_is_checked_as_far_as_it_goes_and_says_so() {
 
 #[test]
 fn registries_are_listed() {
-    for what in ["targets", "workloads", "nemeses", "properties"] {
+    for what in ["targets", "workloads", "nemeses", "properties", "bugs"] {
         let output = schism(&["list", what]);
         assert_eq!(output.status.code(), Some(0));
         assert!(!output.stdout.is_empty());

@@ -230,6 +230,10 @@ pub trait Target: Sync + std::fmt::Debug {
     fn summary(&self) -> &'static str;
     /// Its options with their defaults.
     fn options(&self) -> &'static [OptionSpec];
+    /// The mistakes that it makes where it is asked to (`--set bug=...`), with a line about each.
+    fn bugs(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
     /// Every option filled in; unknown names, impossible values and node counts are errors that name the
     /// choices.
     fn resolve(&self, given: &Options, nodes: usize) -> Result<Options, OptionError>;

@@ -259,6 +259,9 @@ pub struct Counters {
     pub snapshots_sent: u64,
     /// Snapshots received and installed.
     pub snapshots_installed: u64,
+    /// In-sync followers (`ack=semi-sync`) that fell silent and were replaced by another.
+    #[serde(default)]
+    pub in_sync_replaced: u64,
 }
 
 /// `GET /status`: one node's own view. Positions count log entries from 1; 0 is the empty log.

@@ -301,6 +301,9 @@ fn sync_waits_for_a_paused_follower_and_the_others_do_not() {
         let id = sim.submit(leader, add(1));
         sim.run_for(1000);
         assert_eq!(sim.done(id), !blocks, "{ack:?}: {:?}", sim.notes);
+        let status = sim.statuses()[leader].as_ref().unwrap().clone();
+        let replaced = status.counters.in_sync_replaced;
+        assert_eq!(replaced, u64::from(ack == Ack::SemiSync), "{ack:?}");
         sim.pause(paused, false);
         sim.run_until("the write", |sim| sim.done(id));
     }

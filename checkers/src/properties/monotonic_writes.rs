@@ -2,10 +2,11 @@
 //!
 //! Terry et al. 1994: a server that has a write has those that its session had made before, and orders them so. A read of a set that
 //! only grows shows what its server has, so there it is decided ([`crate::closure`]). A register shows one version: that a session reads
-//! the later write and then the earlier one may as well be its reads going back (`monotonic-reads`), so that is `unknown`. A write
-//! without an acknowledgement binds nothing.
+//! the later write and then the earlier one may as well be its reads going back (`monotonic-reads`), so that is `unknown`; where the two are
+//! under different keys, a node's answers to one session decide ([`crate::across`]). A write without an acknowledgement binds nothing.
 
 use super::monotonic_reads;
+use crate::across::Across;
 use crate::closure::Closure;
 use crate::findings::{Advice, Findings};
 use crate::order::{self, Guarantee};
@@ -37,6 +38,13 @@ const CLOSURE: Closure = Closure {
     elements,
 };
 
+const ACROSS: Across = Across {
+    name: "earlier-write-missing",
+    advice: &ADVICE,
+    verb: "written",
+    knows: |action| action.writes().is_some(),
+};
+
 impl Property for MonotonicWrites {
     fn name(&self) -> &'static str {
         "monotonic-writes"
@@ -58,6 +66,7 @@ impl Property for MonotonicWrites {
         let mut findings = Findings::new();
         GUARANTEE.check(history, &mut findings, budget);
         GUARANTEE.beside(&monotonic_reads::GUARANTEE, history, &mut findings, budget);
+        ACROSS.check(history, &mut findings, budget);
         CLOSURE.check(history, &mut findings, budget);
         findings.result()
     }

@@ -3,12 +3,15 @@
 //! Terry et al. 1994: a server that has a write has those that its session had seen before, and orders them so. A read of a set
 //! that only grows shows what its server has, so there it is decided ([`crate::closure`]). On a register a session that read what it
 //! had not yet written, or what was written later by the only writer, is a contradiction by itself; that others see the versions in
-//! another order may as well be their reads going back (`monotonic-reads`), so that is `unknown`.
+//! another order may as well be their reads going back (`monotonic-reads`), so that is `unknown`. Under different keys a node's answers to
+//! one session decide ([`crate::across`]).
 
 use super::monotonic_reads;
+use crate::across::Across;
 use crate::closure::Closure;
 use crate::findings::{Advice, Findings};
 use crate::order::{self, Guarantee};
+use crate::register::Action;
 use crate::verdict::PropertyResult;
 use crate::{Budget, Prepared, Property, Shape};
 use schism_history::Op;
@@ -37,6 +40,13 @@ const CLOSURE: Closure = Closure {
     elements,
 };
 
+const ACROSS: Across = Across {
+    name: "cause-missing",
+    advice: &ADVICE,
+    verb: "read",
+    knows: |action| matches!(action, Action::Read(_)),
+};
+
 impl Property for WritesFollowReads {
     fn name(&self) -> &'static str {
         "writes-follow-reads"
@@ -58,6 +68,7 @@ impl Property for WritesFollowReads {
         let mut findings = Findings::new();
         GUARANTEE.check(history, &mut findings, budget);
         GUARANTEE.beside(&monotonic_reads::GUARANTEE, history, &mut findings, budget);
+        ACROSS.check(history, &mut findings, budget);
         CLOSURE.check(history, &mut findings, budget);
         findings.result()
     }

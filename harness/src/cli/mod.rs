@@ -55,7 +55,7 @@ enum Command {
     Exec(ExecArgs),
     /// Which commit of a target made it fail
     Bisect(BisectArgs),
-    /// What there is: targets, workloads, nemeses, properties, with options and defaults
+    /// What there is: targets, workloads, nemeses, properties, planted bugs, with options and defaults
     List {
         /// Which registry
         #[arg(value_enum)]

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
-/// How long a node may take to leave, or to catch up and join: longer would hold up the other faults.
-const LIMIT: Duration = Duration::from_secs(12);
+/// How long somebody is looked for who takes a node out or in: longer would hold up the other faults, whose heals may be what the target waits for.
+const LIMIT: Duration = Duration::from_secs(5);
 /// How long one node may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(11);
 /// Before it is asked again.
@@ -96,7 +96,7 @@ impl Fault for Left {
 
     fn heal(&mut self, id: u64, world: &mut World) -> Result<()> {
         self.down.heal(id, world)?;
-        self.again = change_all(world, &self.down.nodes, true);
+        self.again = take_in(world, &self.down.nodes);
         Ok(())
     }
 
@@ -104,6 +104,23 @@ impl Fault for Left {
         let up = self.down.prove_healed(world)?;
         Ok(self.told(&self.again, true).and(&up))
     }
+}
+
+/// Lets nodes join; those that nobody takes in now are remembered, to be asked for once nothing is in the way.
+fn take_in(world: &mut World, nodes: &[usize]) -> Result<Vec<String>, String> {
+    let again = change_all(world, nodes, true);
+    match again {
+        Ok(_) => world.outside.retain(|node| !nodes.contains(node)),
+        Err(_) => world.outside.extend(nodes),
+    }
+    again
+}
+
+/// Asks once more for the nodes that nobody has taken in; answers what came of each. One that is a member already stays one.
+pub(super) fn take_in_the_rest(world: &mut World) -> Vec<(usize, Result<Vec<String>, String>)> {
+    let outside = std::mem::take(&mut world.outside).into_iter();
+    let asked = outside.map(|node| (node, take_in(world, &[node])));
+    asked.collect()
 }
 
 /// Asks for one change after the other; answers who the members are after the last.
@@ -116,10 +133,9 @@ fn change_all(world: &World, nodes: &[usize], join: bool) -> Result<Vec<String>,
 /// Asks for one node's change, of each partition.
 fn change(world: &World, node: usize, join: bool) -> Result<Vec<String>, String> {
     let cluster = &world.cluster;
-    // A leader that leaves is the one to ask; a node that joins knows nothing yet. A paused one would keep the question until the time is up.
-    let silent = |asked: usize| (join && asked == node) || world.is_paused(asked);
+    // The node itself, too: it may lead, also where it is to join, for nobody may have taken it out. A paused one would keep the question until the time is up.
     let able: Vec<usize> = (0..cluster.size())
-        .filter(|asked| !silent(*asked))
+        .filter(|asked| !world.is_paused(*asked))
         .collect();
     let name = cluster.name(node);
     let asks = cluster.target.change_members(&cluster.options, name, join);

@@ -1,6 +1,7 @@
 //! Carries the schedule out: injects, proves, heals, proves again, and writes each of the four into the history.
 
 use super::course::{Course, Step};
+use super::members::take_in_the_rest;
 use super::recovery::Recovery;
 use super::schedule::aim_stream;
 use super::select::AllHeld;
@@ -432,10 +433,16 @@ impl Nemesis {
         Map::from_iter([("shown".to_owned(), Value::Object(shown))])
     }
 
-    /// Heals whatever is still in force.
+    /// Heals whatever is still in force, and lets those join who could not while it was.
     pub fn heal_all(&mut self) -> Result<()> {
         let ids: Vec<u64> = self.active.keys().copied().collect();
-        ids.into_iter().try_for_each(|id| self.heal(id).map(drop))
+        ids.into_iter().try_for_each(|id| self.heal(id).map(drop))?;
+        for (node, members) in take_in_the_rest(&mut self.world) {
+            let (node, joined) = (self.world.cluster.name(node), members.is_ok());
+            let value = json!({"node": node, "joined": joined, "said": members.unwrap_or_else(|why| vec![why])});
+            self.recorder.nemesis("joined", value);
+        }
+        Ok(())
     }
 
     fn event(&self, planned: &Planned, stage: &str, more: Map<String, Value>) {

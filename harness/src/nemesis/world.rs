@@ -25,6 +25,8 @@ pub struct World {
     since: BTreeMap<usize, (u64, Option<Instant>)>,
     /// Nodes that have ended because their disks refused calls.
     given_up: BTreeSet<usize>,
+    /// Nodes that have left, and that nobody has taken in again so far.
+    pub(super) outside: BTreeSet<usize>,
 }
 
 /// So long after its disk was cured a node may still end of what it has seen.
@@ -55,6 +57,7 @@ impl World {
             sick: Holds::new(),
             since: BTreeMap::new(),
             given_up: BTreeSet::new(),
+            outside: BTreeSet::new(),
         }
     }
 

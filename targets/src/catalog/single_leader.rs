@@ -51,6 +51,42 @@ const BUG_NAMES: &[&str] = &[
     "snapshot-ahead-of-state",
 ];
 
+/// The same for people: what each is, and whose it was.
+const BUGS_TOLD: &[(&str, &str)] = &[
+    (
+        "vote-twice-in-a-term",
+        "a node votes for everybody who asks, so that a term may have two leaders (MongoDB's first election protocol)",
+    ),
+    (
+        "skip-log-check",
+        "a node votes for a candidate that lacks what it has itself (Kafka 0.8, unclean leader election)",
+    ),
+    (
+        "ack-before-replicate",
+        "the leader acknowledges what it has alone, and replicates later (MongoDB before 5.0, by default)",
+    ),
+    (
+        "ack-before-fsync",
+        "a node vouches for entries that are not on its disk yet (Elasticsearch 1.x)",
+    ),
+    (
+        "keep-conflicting-tail",
+        "a follower takes its own entry at a position for the leader's, whatever its term (Kafka before KIP-101)",
+    ),
+    (
+        "apply-out-of-order",
+        "a follower applies what was committed together in another order (MySQL's parallel replicas)",
+    ),
+    (
+        "read-without-quorum",
+        "the leader reads without asking whether it still leads (etcd 0.4 and Consul, by default)",
+    ),
+    (
+        "snapshot-ahead-of-state",
+        "a snapshot claims one entry more than its state has (etcd 3.5.0 to 3.5.2)",
+    ),
+];
+
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "ack",
@@ -82,7 +118,7 @@ const OPTIONS: &[OptionSpec] = &[
         name: "lease-clock",
         default: "monotonic",
         values: ValueKind::OneOf(&["monotonic", "wall"]),
-        help: "with read=leader-lease: by which clock a lease runs out, the one that nobody sets or the wall clock",
+        help: "with read=leader-lease: by which clock a lease runs out, and a leader steps down that no majority answers: the one that nobody sets, or the wall clock",
     },
     OptionSpec {
         name: "window",
@@ -178,7 +214,7 @@ const OPTIONS: &[OptionSpec] = &[
         name: "bug",
         default: "none",
         values: ValueKind::OneOf(BUG_NAMES),
-        help: "a planted bug, for the harness to find: what it is and who had it is told in replicas/single_leader/bugs.rs",
+        help: "a planted bug, for the harness to find: `schism list bugs` says what each is, and who had it",
     },
     OptionSpec {
         name: "election-timeout",
@@ -266,6 +302,10 @@ impl Target for SingleLeader {
         OPTIONS
     }
 
+    fn bugs(&self) -> &'static [(&'static str, &'static str)] {
+        BUGS_TOLD
+    }
+
     fn resolve(&self, given: &Options, nodes: usize) -> Result<Options, OptionError> {
         let options = fill_in(NAME, OPTIONS, given)?;
         if !(1..=15).contains(&nodes) {
@@ -275,14 +315,10 @@ impl Target for SingleLeader {
                 choices: "1 to 15",
             });
         }
-        check_priority(&options, nodes)?;
+        check_names(&options, nodes)?;
         if number(&options, "heartbeat") * 2 > number(&options, "election-timeout") {
-            return Err(OptionError::Value {
-                name: "heartbeat".to_owned(),
-                value: options["heartbeat"].clone(),
-                choices: "it is at most half of election-timeout".to_owned(),
-                hint: String::new(),
-            });
+            let why = "it is at most half of election-timeout";
+            return Err(wrong("heartbeat", &options, why));
         }
         Ok(options)
     }
@@ -467,25 +503,40 @@ fn follows(status: &Status, leader: &Status) -> Result<(), String> {
     Ok(())
 }
 
-/// Priorities are of nodes that there are, and somebody may lead.
-fn check_priority(options: &Options, nodes: usize) -> Result<(), OptionError> {
-    let value = options.get("priority").map_or("", String::as_str);
-    let priority = per_node(value).unwrap_or_default();
-    let names: Vec<String> = (1..=nodes).map(|number| format!("n{number}")).collect();
-    let unknown = priority.keys().find(|name| !names.contains(name));
-    let choices = match unknown {
-        Some(name) => format!("there is no {name} among {}", names.join(", ")),
-        None if names.iter().all(|name| priority.get(name) == Some(&0)) => {
-            "somebody must be able to lead".to_owned()
+/// What is said of nodes and partitions is said of some that there are, and somebody may lead.
+fn check_names(options: &Options, nodes: usize) -> Result<(), OptionError> {
+    let nodes: Vec<String> = (1..=nodes).map(|number| format!("n{number}")).collect();
+    let partitions = (0..partitions(options)).map(|number| format!("p{number}"));
+    check_known("priority", options, &nodes)?;
+    check_known("node-lag", options, &nodes)?;
+    check_known("partition-lag", options, &partitions.collect::<Vec<_>>())?;
+    let priority = priorities(&options["priority"]);
+    let leads = |name: &String| priority.get(&NodeName::from(name.as_str())) != Some(&0);
+    if nodes.iter().any(leads) {
+        return Ok(());
+    }
+    Err(wrong("priority", options, "somebody must be able to lead"))
+}
+
+/// An option that says a number of some of these says none of others.
+fn check_known(name: &'static str, options: &Options, known: &[String]) -> Result<(), OptionError> {
+    let said = per_node(&options[name]).unwrap_or_default();
+    match said.keys().find(|one| !known.contains(one)) {
+        Some(one) => {
+            let why = format!("there is no {one} among {}", known.join(", "));
+            Err(wrong(name, options, &why))
         }
-        None => return Ok(()),
-    };
-    Err(OptionError::Value {
-        name: "priority".to_owned(),
-        value: value.to_owned(),
-        choices,
+        None => Ok(()),
+    }
+}
+
+fn wrong(name: &str, options: &Options, choices: &str) -> OptionError {
+    OptionError::Value {
+        name: name.to_owned(),
+        value: options[name].clone(),
+        choices: choices.to_owned(),
         hint: String::new(),
-    })
+    }
 }
 
 /// A resolved option that is a number.
@@ -619,9 +670,32 @@ mod tests {
     use crate::replicas::single_leader::BUGS;
 
     #[test]
-    fn every_bug_can_be_asked_for() {
+    fn every_bug_can_be_asked_for_and_is_told() {
         let names: Vec<&str> = BUGS.iter().map(|(name, _)| *name).collect();
+        let told: Vec<&str> = BUGS_TOLD.iter().map(|(name, _)| *name).collect();
         assert_eq!(BUG_NAMES[0], "none");
         assert_eq!(BUG_NAMES[1..], names);
+        assert_eq!(told, names);
+    }
+
+    #[test]
+    fn what_is_said_of_nobody_is_refused() {
+        let resolve = |name: &str, value: &str| {
+            let given = [(name, value), ("partitions", "2")];
+            let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            SingleLeader.resolve(&Options::from(given), 3)
+        };
+        for (name, good, bad) in [
+            ("priority", "n1=2,n3=0", "n4=2"),
+            ("node-lag", "n1=0,n3=500", "n9=500"),
+            ("partition-lag", "p0=0,p1=300", "p2=300"),
+        ] {
+            assert!(resolve(name, good).is_ok(), "{name}={good}");
+            let error = resolve(name, bad).unwrap_err().to_string();
+            let nobody = bad.split('=').next().unwrap();
+            assert!(error.contains(&format!("no {nobody} among")), "{error}");
+        }
+        let nobody = resolve("priority", "n1=0,n2=0,n3=0").unwrap_err();
+        assert!(nobody.to_string().contains("able to lead"), "{nobody}");
     }
 }

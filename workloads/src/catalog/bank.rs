@@ -2,7 +2,8 @@
 //!
 //! As in Jepsen. How a transfer is made is the question: `read-then-write` reads both balances and writes both, whatever has become of them
 //! in between, so that two transfers which read the same balance make money out of nothing (a lost update); `compare-and-set` writes them only if they are
-//! still what was read; `transaction` leaves it all to the target.
+//! still what was read; `transaction` leaves it all to the target. What it cannot see is a transfer that is acknowledged and lost as a whole: the total
+//! stays what it was. (`set` and `counter` are for that.)
 
 use crate::generator::{Generator, Mix, stream};
 use crate::registry::{ValueKind, number, word};
@@ -53,7 +54,7 @@ impl Workload for Bank {
     }
 
     fn summary(&self) -> &'static str {
-        "transfers between accounts, and reads of all balances at one moment"
+        "transfers between accounts, and reads of all balances at one moment; cannot see a transfer that is lost as a whole"
     }
 
     fn options(&self) -> &'static [OptionSpec] {

@@ -1,8 +1,11 @@
 //! Users who look at what they have written, and again and again at what others write.
 //!
-//! Each client writes rising values to a key of its own, so that the order of a key's versions is known (single-writer keys), reads it back, and reads
-//! a key of another client several times in a row. After a write of unknown outcome it is another session, and goes on under another key:
-//! a key has one writer. Its requests go to one node after another, as behind a load balancer, if the spec does not bind clients otherwise: who is
+//! Each client has two keys and writes rising values to the one and then to the other, so that the order of a key's versions is known (single-writer
+//! keys) and so is that of the two. It reads back what it wrote last, and reads others: the second key of one client several times in a row, then the
+//! first of the same client or of a third, then the second again. Who has the second and lacks the first shows that writes of one session took effect in
+//! another order (`monotonic-writes`), or came before what their session had read (`writes-follow-reads`); in one log neither can be, with
+//! `partitions` of different lag both. Up to its first colon the name of both keys is the same: with `placement=causal` they lie together.
+//! After a request of unknown outcome a client is another session, and goes on under other keys: a key has one writer. Its requests go to one node after another, as behind a load balancer, if the spec does not bind clients otherwise: who is
 //! always answered by the same replica does not see that replicas differ.
 
 use crate::generator::{Generator, stream};
@@ -25,8 +28,8 @@ const OPTIONS: &[OptionSpec] = &[OptionSpec {
     values: ValueKind::Count { min: 1, max: 100 },
     help: "how often a key is read in a row",
 }];
-/// How many keys a client may have, one after another; it stays with the last.
-const KEYS_EACH: u64 = 4;
+/// How many pairs of keys a client may have, one after another; it stays with the last.
+const PAIRS_EACH: u64 = 4;
 
 impl Workload for Sessions {
     fn name(&self) -> &'static str {
@@ -34,7 +37,7 @@ impl Workload for Sessions {
     }
 
     fn summary(&self) -> &'static str {
-        "users read what they have written, and what others write, again and again; each key has one writer"
+        "users read what they have written, and what others write, again and again; each has two keys and writes them in turn"
     }
 
     fn options(&self) -> &'static [OptionSpec] {
@@ -52,7 +55,7 @@ impl Workload for Sessions {
             rng: stream(seed, worker),
             reads: number(options, "reads"),
             me: worker,
-            keys: (0..workers).map(|user| (user, 0)).map(Key::from).collect(),
+            pairs: (0..workers).map(Pair::first).collect(),
             written: 0,
             plan: VecDeque::new(),
         })
@@ -70,8 +73,10 @@ impl Workload for Sessions {
     }
 
     fn final_reads(&self, _: &Options, workers: u64) -> Vec<Invocation> {
-        let keys = (0..workers).flat_map(|user| (0..KEYS_EACH).map(move |n| (user, n)));
-        keys.map(|key| Key::from(key).read()).collect()
+        let firsts = (0..workers).map(Pair::first);
+        let pairs = firsts.flat_map(|first| std::iter::successors(Some(first), |pair| pair.next()));
+        let keys = pairs.flat_map(|pair| [pair.earlier(), pair.later()]);
+        keys.map(|key| read(&key)).collect()
     }
 
     fn goes_round(&self) -> bool {
@@ -89,26 +94,32 @@ impl Workload for Sessions {
     }
 }
 
-/// A key of one user.
+/// Two keys of one user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Key {
+struct Pair {
     user: u64,
     number: u64,
 }
 
-impl From<(u64, u64)> for Key {
-    fn from((user, number): (u64, u64)) -> Self {
-        Self { user, number }
-    }
-}
-
-impl Key {
-    fn name(self) -> String {
-        format!("u{}.{}", self.user, self.number)
+impl Pair {
+    fn first(user: u64) -> Self {
+        Self { user, number: 0 }
     }
 
-    fn of(name: &str) -> Option<Self> {
-        let (user, number) = name.strip_prefix('u')?.split_once('.')?;
+    /// The key that is written first.
+    fn earlier(self) -> String {
+        format!("u{}.{}:one", self.user, self.number)
+    }
+
+    /// The key that is written after the other.
+    fn later(self) -> String {
+        format!("u{}.{}:two", self.user, self.number)
+    }
+
+    /// The pair of a key.
+    fn of(key: &str) -> Option<Self> {
+        let (pair, _) = key.strip_prefix('u')?.split_once(':')?;
+        let (user, number) = pair.split_once('.')?;
         Some(Self {
             user: user.parse().ok()?,
             number: number.parse().ok()?,
@@ -118,20 +129,20 @@ impl Key {
     /// The one after it, if there is one.
     fn next(self) -> Option<Self> {
         let number = self.number + 1;
-        (number < KEYS_EACH).then_some(Self { number, ..self })
+        (number < PAIRS_EACH).then_some(Self { number, ..self })
     }
+}
 
-    fn read(self) -> Invocation {
-        Invocation::on(&self.name(), "read", Value::Null)
-    }
+fn read(key: &str) -> Invocation {
+    Invocation::on(key, "read", Value::Null)
 }
 
 struct User {
     rng: ChaCha8Rng,
     reads: u64,
     me: u64,
-    /// The latest key of each user, as far as this one knows.
-    keys: Vec<Key>,
+    /// The latest keys of each user, as far as this one knows.
+    pairs: Vec<Pair>,
     written: u64,
     /// What comes next.
     plan: VecDeque<Invocation>,
@@ -149,44 +160,57 @@ impl Generator for User {
         if completion.kind == EventKind::Info {
             self.move_on();
         }
-        // Whoever has been seen under a new key writes there now.
-        if let Some(key) = Key::of(&invocation.key_name())
+        // Whoever has been seen under new keys writes there now.
+        if let Some(pair) = Pair::of(&invocation.key_name())
             && invocation.f == "read"
             && completion.kind == EventKind::Ok
             && !completion.value.is_null()
-            && let Some(known) = self.keys.get_mut(key.user as usize)
+            && let Some(known) = self.pairs.get_mut(pair.user as usize)
         {
-            known.number = known.number.max(key.number);
+            known.number = known.number.max(pair.number);
         }
     }
 }
 
 impl User {
     fn make_plan(&mut self) {
-        let others = self.keys.len() as u64 - 1;
+        let others = self.pairs.len() as u64 - 1;
         if others == 0 || self.rng.random_bool(0.5) {
-            self.written += 1;
-            let own = self.keys[self.me as usize];
-            let write = Invocation::on(&own.name(), "write", self.written);
-            self.plan.push_back(write);
-            self.plan_reads(own);
+            self.write_both();
         } else {
-            let other = (self.me + self.rng.random_range(1..=others)) % (others + 1);
-            let key = self.keys[other as usize];
+            let (one, third) = (self.another(others), self.another(others));
             // Now and then: has it moved on?
-            let next = key.next().filter(|_| self.rng.random_ratio(1, 4));
-            self.plan.extend(next.map(Key::read));
-            self.plan_reads(key);
+            let next = one.next().filter(|_| self.rng.random_ratio(1, 4));
+            self.plan.extend(next.map(|next| read(&next.later())));
+            self.read_often(&one.later());
+            self.read_often(&third.earlier());
+            self.plan.push_back(read(&one.later()));
         }
     }
 
-    fn plan_reads(&mut self, key: Key) {
-        self.plan.extend((0..self.reads).map(|_| key.read()));
+    fn write_both(&mut self) {
+        self.written += 1;
+        let own = self.pairs[self.me as usize];
+        for key in [own.earlier(), own.later()] {
+            self.plan
+                .push_back(Invocation::on(&key, "write", self.written));
+        }
+        self.read_often(&own.later());
+    }
+
+    /// The keys of somebody else.
+    fn another(&mut self, others: u64) -> Pair {
+        let user = (self.me + self.rng.random_range(1..=others)) % (others + 1);
+        self.pairs[user as usize]
+    }
+
+    fn read_often(&mut self, key: &str) {
+        self.plan.extend((0..self.reads).map(|_| read(key)));
     }
 
     /// Another session must not write where this one did.
     fn move_on(&mut self) {
-        let own = &mut self.keys[self.me as usize];
+        let own = &mut self.pairs[self.me as usize];
         *own = own.next().unwrap_or(*own);
         self.plan.clear();
     }
@@ -229,7 +253,7 @@ mod tests {
     fn a_key_has_one_session_that_writes_rising_values() {
         let writes = writes();
         assert!(writes.len() > 3, "someone has moved on: {writes:?}");
-        for (key, writes) in writes.iter().filter(|(key, _)| !key.ends_with(".3")) {
+        for (key, writes) in writes.iter().filter(|(key, _)| !key.contains(".3:")) {
             let sessions = |w: &[(usize, u64, u64)]| (w[0].0, w[0].1) == (w[1].0, w[1].1);
             assert!(writes.windows(2).all(sessions), "{key}: {writes:?}");
             assert!(writes.windows(2).all(|w| w[0].2 < w[1].2), "{key}");
@@ -243,7 +267,7 @@ mod tests {
         let mut read_again = 0;
         for _ in 0..1000 {
             let op = user.next().unwrap();
-            let moved = op.key_name() == "u1.1";
+            let moved = op.key_name().starts_with("u1.1:");
             read_again += u64::from(moved);
             let value = if moved { 7.into() } else { Value::Null };
             user.observe(&op, &Completion::ok(value));
@@ -251,11 +275,42 @@ mod tests {
         assert!(read_again > 300, "{read_again}");
     }
 
+    /// What a user with two others does, all of it answered.
+    fn of_three(steps: usize) -> Vec<Invocation> {
+        let options = resolve(&Sessions, &Options::new()).unwrap();
+        let mut user = Sessions.generator(&options, 3, 0, 3);
+        (0..steps).map(|_| user.next().unwrap()).collect()
+    }
+
+    #[test]
+    fn both_keys_are_written_in_turn_with_the_same_value() {
+        let ops = of_three(500);
+        let writes: Vec<_> = ops.iter().filter(|op| op.f == "write").collect();
+        for pair in writes.chunks_exact(2) {
+            assert_eq!(
+                [pair[0].key_name(), pair[1].key_name()],
+                ["u0.0:one", "u0.0:two"]
+            );
+            assert_eq!(pair[0].value, pair[1].value);
+        }
+    }
+
+    #[test]
+    fn what_was_written_later_is_read_first() {
+        let keys: Vec<_> = of_three(500).iter().map(Invocation::key_name).collect();
+        let found = |one: &str, then: &str| keys.windows(2).any(|w| w == [one, then]);
+        assert!(found("u1.0:two", "u1.0:one"), "of the same session");
+        assert!(
+            found("u1.0:two", "u2.0:one"),
+            "of the session that it may have read"
+        );
+    }
+
     #[test]
     fn a_lonely_user_reads_what_it_writes() {
         let options = resolve(&Sessions, &Options::new()).unwrap();
         let mut user = Sessions.generator(&options, 1, 0, 1);
         let keys: Vec<_> = (0..20).map(|_| user.next().unwrap().key_name()).collect();
-        assert!(keys.iter().all(|key| key == "u0.0"), "{keys:?}");
+        assert!(keys.iter().all(|key| key.starts_with("u0.0:")), "{keys:?}");
     }
 }

@@ -172,6 +172,11 @@ impl Config {
         self.read == ReadMode::LeaderLease
     }
 
+    /// Whether a leader tells by the wall clock how long ago a majority has answered it.
+    pub fn leases_by_wall_clock(&self) -> bool {
+        self.leases() && self.lease_clock == LeaseClock::Wall
+    }
+
     /// How long a majority's answer lets a leader read: shorter than the shortest time after which one of them would
     /// vote for another, by a tenth, which bounds how much faster one clock may run than another.
     pub fn lease(&self) -> Millis {
@@ -181,12 +186,10 @@ impl Config {
     /// Whether a leader that has not heard from a majority for an election time-out steps down.
     ///
     /// Only where it could not acknowledge anything anyway (`majority`, `sync`) *and* reads do not come
-    /// from a leader that trusts itself: `read=leader` is the very configuration without that check (D07), and
-    /// a lease that runs by the wall clock is one that stands in its place (D08). Under `async` and `semi-sync` an isolated leader goes on acknowledging, which is what they mean.
+    /// from a leader that trusts itself: `read=leader` is the very configuration without that check (D07). Under `async` and `semi-sync` an isolated leader goes on acknowledging, which is what they mean.
     pub fn checks_quorum(&self) -> bool {
         self.keeps_committed()
             && self.read != ReadMode::Leader
             && self.bug != Some(Bug::ReadWithoutQuorum)
-            && !(self.leases() && self.lease_clock == LeaseClock::Wall)
     }
 }

@@ -268,12 +268,22 @@ impl Replica {
         if !self.config.checks_quorum() || now.since(lead.since) <= timeout {
             return;
         }
-        let recent = |heard: Millis| now.since(heard) <= timeout;
-        let answering = self.quorum(lead).flatten();
-        let answering = answering.filter(|p| p.heard.is_some_and(recent)).count();
-        if answering + usize::from(self.is_member()) < self.majority() {
+        if !self.majority_answers(lead) {
             self.note("no majority answers".to_owned());
             self.become_follower(self.hard.term, None);
         }
+    }
+
+    /// Whether a majority has been heard within an election time-out, by the clock that leases run by.
+    fn majority_answers(&self, lead: &Leadership) -> bool {
+        let timeout = self.config.election_timeout;
+        if self.config.leases_by_wall_clock() && self.majority() > 1 {
+            let since = self.confirmed_since(lead);
+            return since.is_some_and(|since| since <= timeout);
+        }
+        let recent = |heard: Millis| self.now.since(heard) <= timeout;
+        let answering = self.quorum(lead).flatten();
+        let answering = answering.filter(|p| p.heard.is_some_and(recent)).count();
+        answering + usize::from(self.is_member()) >= self.majority()
     }
 }

@@ -495,7 +495,8 @@ impl Replica {
         };
         self.note(format!("{best} is the in-sync follower now"));
         if let Role::Leader(lead) = &mut self.role {
-            lead.in_sync = Some(best);
+            let before = lead.in_sync.replace(best);
+            self.counters.in_sync_replaced += u64::from(before.is_some());
         }
     }
 

@@ -3,7 +3,8 @@
 //! Ongaro's thesis, section 6.4.1 (after Gray and Cheriton 1989): who answers a message of the leader promises not to vote for
 //! another for an election time-out, so a majority's answers let the leader read for that long, counted from when the messages were
 //! *sent*, less what clocks may drift apart. By a wall clock (`lease-clock=wall`) the lease is as long as whoever sets the
-//! clock makes it, which is D08.
+//! clock makes it, and so is the time after which a leader that nobody answers steps down: one clock for both, as in a program that knows
+//! but one. That is D08.
 
 use std::collections::VecDeque;
 
@@ -43,20 +44,18 @@ impl Lease {
 impl Replica {
     /// Whether the leader may read without asking anybody.
     pub(super) fn holds_lease(&self, lead: &Leadership) -> bool {
+        let age = self.confirmed_since(lead);
+        age.is_some_and(|age| age < self.config.lease()) && !lead.lease.given_up
+    }
+
+    /// How long ago the last message was sent that a majority has answered, by the clock of leases.
+    pub(super) fn confirmed_since(&self, lead: &Leadership) -> Option<Millis> {
         let confirmed = self.confirmed_round(lead);
-        let start = lead
-            .lease
-            .sent
-            .front()
-            .filter(|(round, _)| *round <= confirmed);
-        let Some((_, start)) = start.filter(|_| !lead.lease.given_up) else {
-            return false;
-        };
-        let age: Millis = match self.config.lease_clock {
-            LeaseClock::Monotonic => self.now.since(start.monotonic),
-            LeaseClock::Wall => self.wall.since(start.wall),
-        };
-        age < self.config.lease()
+        let (_, sent) = lead.lease.sent.front().filter(|(n, _)| *n <= confirmed)?;
+        Some(match self.config.lease_clock {
+            LeaseClock::Monotonic => self.now.since(sent.monotonic),
+            LeaseClock::Wall => self.wall.since(sent.wall),
+        })
     }
 }
 
