@@ -53,7 +53,7 @@ fn needs(property: &str) -> Option<&'static [Need]> {
         "stale-reads" => const { &[each(REGISTERS, 300, 0)] },
         "monotonic-reads" | "read-your-writes" => const { &[each(REGISTERS, 450, 0)] },
         "monotonic-writes" | "writes-follow-reads" => {
-            const { &[each(REGISTERS, 850, 0), each(&[Shape::Set], 250, 20)] }
+            const { &[all(REGISTERS, 900, 0), each(&[Shape::Set], 250, 20)] }
         }
         "sequential" => const { &[all(REGISTERS, 450, 0), each(&[Shape::Subkeys], 100, 0)] },
         "causal" | "pram" => const { &[all(REGISTERS, 450, 0)] },

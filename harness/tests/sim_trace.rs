@@ -193,8 +193,8 @@ fn a_snapshot_that_claims_too_much() {
     has(
         &text,
         &[
-            "snapshot at 5, ",
-            "on disk: log 6, snapshot at 6",
+            "snapshot at 6, log kept after 0",
+            "on disk: snapshot at 6",
             "starts again",
             "*finally read s0",
         ],
