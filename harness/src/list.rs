@@ -105,7 +105,7 @@ fn entries(what: What) -> Vec<Value> {
         What::Bugs => schism_targets::registry::targets()
             .iter()
             .map(|t| {
-                let bugs = t.bugs().iter();
+                let bugs = t.bugs().into_iter();
                 let bugs: Vec<_> = bugs.map(|(name, help)| json!({"name": format!("bug={name}"), "help": help})).collect();
                 json!({"name": t.name(), "summary": "--set", "options": bugs})
             })

@@ -231,8 +231,8 @@ pub trait Target: Sync + std::fmt::Debug {
     /// Its options with their defaults.
     fn options(&self) -> &'static [OptionSpec];
     /// The mistakes that it makes where it is asked to (`--set bug=...`), with a line about each.
-    fn bugs(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
+    fn bugs(&self) -> Vec<(&'static str, &'static str)> {
+        Vec::new()
     }
     /// Every option filled in; unknown names, impossible values and node counts are errors that name the
     /// choices.

@@ -303,3 +303,26 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<Status>,
 }
+
+/// What is known of each partition, the first one first.
+pub fn of_partitions(statuses: &[Option<Status>]) -> Vec<Vec<&Status>> {
+    let known = || statuses.iter().flatten();
+    let others = known().map(|status| status.partitions.len()).max();
+    let of = |number| known().filter_map(move |status: &Status| status.partitions.get(number));
+    let others = (0..others.unwrap_or(0)).map(|number| of(number).collect());
+    std::iter::once(known().collect()).chain(others).collect()
+}
+
+/// Who leads, of those that say so: the one of the latest term.
+pub fn leading<'s>(statuses: &[&'s Status]) -> Option<&'s Status> {
+    let leading = statuses.iter().filter(|status| status.role == Role::Leader);
+    leading.max_by_key(|status| status.term).copied()
+}
+
+/// Whether a node is a member of each partition, as those say who lead; unless somebody leads each, nobody knows otherwise.
+pub fn is_member(statuses: &[Option<Status>], node: &str) -> bool {
+    let partitions = of_partitions(statuses);
+    let leaders: Option<Vec<_>> = partitions.iter().map(|of| leading(of)).collect();
+    let counts = |leader: &&Status| leader.members.iter().any(|member| member == node);
+    leaders.is_none_or(|leaders| leaders.iter().all(counts))
+}

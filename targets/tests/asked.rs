@@ -177,13 +177,7 @@ fn a_lease_ends_in_time_unless_its_clock_is_set_back() {
             sim.set_back(old);
         }
         sim.isolate(old);
-        sim.run_until("a new leader", |sim| {
-            sim.leader().is_some_and(|index| index != old)
-        });
-        let new = sim.leader().unwrap();
-        let second = sim.submit(new, write(2));
-        sim.run_until("the second write", |sim| sim.done(second));
-        let late = sim.submit(old, Operation::Read(register()));
+        let late = sim.read_after_another_has_written(old);
         sim.run_for(1000);
         assert_eq!(
             sim.value(late),

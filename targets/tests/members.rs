@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use rand::RngExt;
 use schism_targets::replicas::single_leader::{Ack, Join, MemberChange, Operation, ReadMode};
 use schism_targets::replicas::{NodeName, RequestId};
-use schism_targets::wire::kind;
+use schism_targets::wire::{is_member, kind};
 use serde_json::{Value, json};
 use watched::{Around, Sim, add, register, set, write};
 
@@ -442,4 +442,18 @@ fn the_last_one_that_may_lead_does_not_leave() {
     assert_eq!(sim.refusal(refused), Some(kind::PRECONDITION));
     let gone = sim.submit(leader, leave((leader + 1) % 3));
     sim.run_until("one that may not lead is out", |sim| sim.done(gone));
+}
+
+/// Who is out need not have what the others have, so it is not read in the end; where nobody leads, nobody knows who is out.
+#[test]
+fn who_leads_says_who_is_a_member() {
+    let mut sim = Sim::new(3, 16, |_| {});
+    let leader = sim.wait_for_leader();
+    let left = (leader + 1) % 3;
+    let is_in = |sim: &Sim, node: usize| is_member(&sim.statuses(), name(node).as_str());
+    assert!((0..3).all(|node| is_in(&sim, node)));
+    change_members(&mut sim, &leave(left));
+    assert!((0..3).all(|node| is_in(&sim, node) == (node != left)));
+    sim.crash(leader);
+    assert!(is_in(&sim, left));
 }

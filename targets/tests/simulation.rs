@@ -320,13 +320,7 @@ fn an_isolated_leader_reads_stale_unless_a_quorum_confirms() {
         sim.isolate(old);
         let waiting = sim.submit(old, write(9));
         let early = sim.submit(old, Operation::Read(register()));
-        sim.run_until("a new leader", |sim| {
-            sim.leader().is_some_and(|index| index != old)
-        });
-        let new = sim.leader().unwrap();
-        let second = sim.submit(new, write(2));
-        sim.run_until("the second write", |sim| sim.done(second));
-        let late = sim.submit(old, Operation::Read(register()));
+        let late = sim.read_after_another_has_written(old);
         sim.run_for(1000);
         assert_eq!(sim.value(late), stale.then(|| json!(1)), "{read:?}");
         assert_eq!(sim.value(early).is_some(), stale);

@@ -3,7 +3,8 @@
 //! Both go the way that clients go, and stand in the history as what they do.
 
 use super::clients::{Connection, Entry, TargetConnection};
-use super::{Driver, FINAL_READ_LIMIT, Recorder, START_LIMIT};
+use super::final_reads::FINAL_READ_LIMIT;
+use super::{Driver, Recorder, START_LIMIT};
 use anyhow::{Context, Result, bail};
 use schism_history::{EventKind, Process, Time};
 use schism_workloads::{Completion, Invocation};

@@ -4,6 +4,7 @@
 
 mod clients;
 mod ends;
+mod final_reads;
 mod interrupt;
 mod lookout;
 mod progress;
@@ -27,10 +28,10 @@ use anyhow::{Context, Result, bail};
 use interrupt::Interrupts;
 use lookout::Lookout;
 use progress::Progress;
-use schism_history::{Event, NodeId, Process, Time};
 use schism_targets::registry::NodeAddress;
+use schism_targets::wire::Status;
 use schism_workloads::generator::{Arrivals, Listed, stream};
-use schism_workloads::{Completion, Generator, Invocation, Options};
+use schism_workloads::{Generator, Options};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;
@@ -47,8 +48,6 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 const CRASH_LOOK: Duration = Duration::from_millis(50);
 /// How long nodes have to end by themselves.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
-/// How long the final reads of one replica may take, together.
-const FINAL_READ_LIMIT: Duration = Duration::from_secs(10);
 
 /// How a run is carried out, which changes nothing of what it is.
 #[derive(Debug, Clone, Copy, Default)]
@@ -363,10 +362,10 @@ impl Driver<'_> {
 
     /// After the load: recovery, then the final reads.
     async fn close(&self, nemesis: &mut Nemesis, clients: &tokio::runtime::Runtime) -> Result<()> {
-        self.recovery(nemesis).await;
+        let statuses = self.recovery(nemesis).await;
         self.finish(clients).await?;
         self.phase("final-reads");
-        self.final_reads(clients).await
+        self.final_reads(&statuses, clients).await
     }
 
     async fn start_cluster(&self, nemesis: &mut Nemesis) -> Result<()> {
@@ -559,7 +558,7 @@ impl Driver<'_> {
     }
 
     /// Waits for the target's own word; that it never comes is a finding.
-    async fn recovery(&self, nemesis: &mut Nemesis) {
+    async fn recovery(&self, nemesis: &mut Nemesis) -> Vec<Option<Status>> {
         let asked = Instant::now();
         let limit = self.spec.spec.recovery_limit;
         let word = self.watcher.recovered(limit).await;
@@ -575,62 +574,10 @@ impl Driver<'_> {
         self.recorder.nemesis("recovery", value);
         let statuses = self.watcher.statuses().await;
         self.recorder.nemesis("status", json!(statuses));
-    }
-
-    /// Reads every key from every replica, each replica's own state.
-    async fn final_reads(&self, clients: &tokio::runtime::Runtime) -> Result<()> {
-        let mut process = self.recorder.fresh_process();
-        let spec = &self.spec.spec;
-        let workload = self.spec.workload;
-        let reads = workload.final_reads(&self.options, spec.concurrency);
-        let mut tasks = Vec::new();
-        for node in 0..self.nodes.len() {
-            let connection = self.connection(process, Entry::LastAnswered, FINAL_READ_LIMIT);
-            let recorder = Arc::clone(&self.recorder);
-            tasks.push(clients.spawn(read_replica(
-                connection,
-                recorder,
-                (node, self.nodes[node].name.clone()),
-                process,
-                reads.clone(),
-            )));
-            process += reads.len() as u64;
-        }
-        for task in tasks {
-            task.await.context("a final read's task panicked")?;
-        }
-        Ok(())
+        statuses
     }
 
     fn phase(&self, name: &str) {
         self.recorder.nemesis("phase", json!({"phase": name}));
-    }
-}
-
-async fn read_replica(
-    connection: TargetConnection,
-    recorder: Arc<Recorder>,
-    node: (usize, String),
-    first_process: u64,
-    reads: Vec<Invocation>,
-) {
-    let as_final = |mut event: Event| {
-        event.is_final = true;
-        // Whoever answers or not: this replica was asked.
-        event
-            .node
-            .get_or_insert_with(|| NodeId(node.1.as_str().into()));
-        event
-    };
-    let begun = Instant::now();
-    for (process, read) in (first_process..).zip(&reads) {
-        let process = Process::Client(process);
-        recorder.record(as_final(read.event(Time::ZERO, process)));
-        let completion = if begun.elapsed() < FINAL_READ_LIMIT {
-            connection.read_local(node.0, read).await
-        } else {
-            Completion::refused("unread", "the replica's time for all final reads was over")
-        };
-        recorder.record(as_final(completion.event(read, Time::ZERO, process)));
     }
 }

@@ -1,6 +1,7 @@
 //! The families of faults that a simulation can draw, by the names that the nemesis' have, and which of them a configuration tolerates by right.
 
 use super::plan::Plan;
+use crate::nemesis;
 use anyhow::{Result, bail};
 use schism_targets::registry::{Guarantees, Harm};
 
@@ -8,45 +9,46 @@ use schism_targets::registry::{Guarantees, Harm};
 struct Family {
     name: &'static str,
     does: &'static str,
-    /// What it does to a replica, as far as promises on reads are limited by that.
-    harms: &'static [Harm],
+}
+
+impl Family {
+    /// What it does to a replica, as far as promises on reads are limited by that: the same as the nemesis' family of this name.
+    fn harms(&self) -> &'static [Harm] {
+        let same = nemesis::families()
+            .iter()
+            .find(|family| family.name() == self.name);
+        same.expect("the nemesis has a family of each name").harms()
+    }
 }
 
 const ALL: [Family; 7] = [
     Family {
         name: "partition",
         does: "hosts do not hear one another: groups, the leader alone, or one way only",
-        harms: &[Harm::Behind],
     },
     Family {
         name: "kill",
         does: "a process ends; of what its disk had not done, all, nothing or the first part is lost",
-        harms: &[Harm::Down, Harm::Behind],
     },
     Family {
         name: "power",
         does: "a node, or all at once, lose their power, and what was not synced",
-        harms: &[Harm::Down, Harm::Behind],
     },
     Family {
         name: "pause",
         does: "a process stands still",
-        harms: &[Harm::Behind],
     },
     Family {
         name: "packets",
         does: "messages are late, lost, doubled, and overtake one another",
-        harms: &[Harm::Behind],
     },
     Family {
         name: "clock",
         does: "a wall clock jumps; named, it also makes clocks run so much faster or slower that no lease holds",
-        harms: &[],
     },
     Family {
         name: "membership",
         does: "a node loses its disk; no more than a minority at a time, where the target promises to survive that",
-        harms: &[Harm::Down, Harm::Behind],
     },
 ];
 
@@ -69,7 +71,7 @@ impl Families {
             "membership" => guarantees.survives_replacement,
             _ => true,
         };
-        let keeps = |family: &&Family| guarantees.under(family.harms) == *guarantees;
+        let keeps = |family: &&Family| guarantees.under(family.harms()) == *guarantees;
         let tolerated = ALL.iter().filter(promised).filter(keeps);
         Self {
             names: tolerated.map(|family| family.name).collect(),
@@ -143,7 +145,7 @@ impl Families {
     /// What all of them do to replicas.
     pub fn harms(&self) -> Vec<Harm> {
         let families = ALL.iter().filter(|family| self.has(family.name));
-        families.flat_map(|family| family.harms).copied().collect()
+        families.flat_map(Family::harms).copied().collect()
     }
 }
 

@@ -88,8 +88,10 @@ fn why_undecided(setting: &Setting, seeds: &Seeds, seed: u64, property: &str) ->
 
 /// The trace of a plan that was carried out and written down.
 pub fn trace_of(setting: &Setting, driven: &Driven, extent: Extent) -> String {
+    let own = setting.of(&driven.plan);
+    let own = own.expect("a plan that was carried out fits its setting");
     let told = Told {
-        title: &title::title(setting, driven.plan.seed),
+        title: &title::title(&own, driven.plan.seed),
         history: &driven.history,
         trace: &driven.trace,
         verdict: &verdict(setting, &driven.history),

@@ -135,7 +135,7 @@ pub(super) fn save(
             .out
             .join(format!("sim-{}-{}", setting.wanted.target, whole.seed)),
         seed: whole.seed,
-        trace: head(&shrunk.plan) + &trace_of(setting, driven, Extent::Short),
+        trace: trace_of(setting, driven, Extent::Short),
         verdict: verdict(setting, &driven.history),
         sizes: [Sizes::of(whole), Sizes::of(&shrunk.plan)],
         tries: shrunk.tries,
@@ -273,15 +273,7 @@ impl Show {
         if self.json {
             return summary::print_verdict(&verdict(setting, &driven.history), true);
         }
-        to_stdout(&(head(&driven.plan) + &trace_of(setting, driven, extent)))
-    }
-}
-
-/// What was drawn of the setting, above the trace.
-fn head(plan: &Plan) -> String {
-    match &plan.drawn.words()[..] {
-        [] => String::new(),
-        drawn => format!("drawn for this plan: {}\n", drawn.join(", ")),
+        to_stdout(&trace_of(setting, driven, extent))
     }
 }
 

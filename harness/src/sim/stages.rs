@@ -4,7 +4,8 @@ use super::client::Client;
 use super::drive::{Drive, Wake};
 use super::setting::CLIENTS;
 use super::worker::{Task, Worker};
-use schism_targets::simulator::Micros;
+use schism_targets::simulator::{Host, Micros};
+use schism_targets::wire;
 use schism_workloads::Invocation;
 
 /// How long the cluster may take to come up, and to recover after the last heal.
@@ -133,7 +134,12 @@ impl Drive<'_> {
         self.recording.phase(self.simulation.now(), "final-reads");
         let options = &self.setting.workload_options;
         let reads = self.setting.workload.final_reads(options, CLIENTS as u64);
+        let statuses = self.simulation.statuses();
         for node in 0..self.setting.wanted.nodes {
+            // One that nobody has taken in again need not have what the others have.
+            if !wire::is_member(&statuses, &Host::Node(node).to_string()) {
+                continue;
+            }
             let client = Client::new(self.setting, CLIENTS, CLIENTS);
             let task = Task::Reads(node, reads.iter().cloned().collect());
             self.workers.push(Worker::new(client, task));

@@ -390,6 +390,17 @@ impl Sim {
         woken
     }
 
+    /// Waits until another leads and has a write acknowledged; then the old leader is asked for what it has.
+    pub(crate) fn read_after_another_has_written(&mut self, old: usize) -> RequestId {
+        self.run_until("a new leader", |sim| {
+            sim.leader().is_some_and(|index| index != old)
+        });
+        let new = self.leader().unwrap();
+        let second = self.submit(new, write(2));
+        self.run_until("the second write", |sim| sim.done(second));
+        self.submit(old, Operation::Read(register()))
+    }
+
     pub(crate) fn statuses(&self) -> Vec<Option<Status>> {
         self.cluster.statuses()
     }

@@ -33,23 +33,55 @@ pub enum Bug {
     SnapshotAheadOfState,
 }
 
-/// Names as in `--set bug=`.
-pub const BUGS: &[(&str, Bug)] = &[
-    ("vote-twice-in-a-term", Bug::VoteTwiceInATerm),
-    ("skip-log-check", Bug::SkipLogCheck),
-    ("ack-before-replicate", Bug::AckBeforeReplicate),
-    ("ack-before-fsync", Bug::AckBeforeFsync),
-    ("keep-conflicting-tail", Bug::KeepConflictingTail),
-    ("apply-out-of-order", Bug::ApplyOutOfOrder),
-    ("read-without-quorum", Bug::ReadWithoutQuorum),
-    ("snapshot-ahead-of-state", Bug::SnapshotAheadOfState),
+/// Names as in `--set bug=`, and for people what each is, and whose it was.
+pub const BUGS: &[(&str, Bug, &str)] = &[
+    (
+        "vote-twice-in-a-term",
+        Bug::VoteTwiceInATerm,
+        "a node votes for everybody who asks, so that a term may have two leaders (MongoDB's first election protocol)",
+    ),
+    (
+        "skip-log-check",
+        Bug::SkipLogCheck,
+        "a node votes for a candidate that lacks what it has itself (Kafka 0.8, unclean leader election)",
+    ),
+    (
+        "ack-before-replicate",
+        Bug::AckBeforeReplicate,
+        "the leader acknowledges what it has alone, and replicates later (MongoDB before 5.0, by default)",
+    ),
+    (
+        "ack-before-fsync",
+        Bug::AckBeforeFsync,
+        "a node vouches for entries that are not on its disk yet (Elasticsearch 1.x)",
+    ),
+    (
+        "keep-conflicting-tail",
+        Bug::KeepConflictingTail,
+        "a follower takes its own entry at a position for the leader's, whatever its term (Kafka before KIP-101)",
+    ),
+    (
+        "apply-out-of-order",
+        Bug::ApplyOutOfOrder,
+        "a follower applies what was committed together in another order (MySQL's parallel replicas)",
+    ),
+    (
+        "read-without-quorum",
+        Bug::ReadWithoutQuorum,
+        "the leader reads without asking whether it still leads (etcd 0.4 and Consul, by default)",
+    ),
+    (
+        "snapshot-ahead-of-state",
+        Bug::SnapshotAheadOfState,
+        "a snapshot claims one entry more than its state has (etcd 3.5.0 to 3.5.2)",
+    ),
 ];
 
 impl Bug {
     /// The one of this name.
     pub fn named(name: &str) -> Option<Self> {
-        let found = BUGS.iter().find(|(known, _)| *known == name);
-        found.map(|(_, bug)| *bug)
+        let found = BUGS.iter().find(|(known, ..)| *known == name);
+        found.map(|(_, bug, _)| *bug)
     }
 }
 
