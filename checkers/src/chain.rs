@@ -28,9 +28,10 @@ pub(crate) fn is_chain(history: &Prepared<'_>, keyed: &Keyed<'_>) -> bool {
     is("cas") && !is("write") && holds(history, keyed) == Holds::One
 }
 
-/// Looks for forks and lost values. Returns how many were acknowledged and how many of them lost.
+/// Looks for forks and lost values; what is absent is lost only where the target had `recovered` before the final reads. Returns how many were acknowledged and how many of them lost.
 pub(crate) fn check(
     register: &Updates<'_>,
+    recovered: bool,
     findings: &mut Findings,
     budget: &Budget<'_>,
 ) -> (u64, u64) {
@@ -74,12 +75,25 @@ pub(crate) fn check(
         }
         acknowledged += 1;
         findings.checked(1);
-        lost += u64::from(is_lost(register, update, findings));
+        lost += u64::from(is_lost(register, update, recovered, findings));
     }
     (acknowledged, lost)
 }
 
-fn is_lost(register: &Updates<'_>, update: &Update<'_>, findings: &mut Findings) -> bool {
+/// What is in no final read of a target that had not recovered.
+pub(crate) fn not_recovered(update: &Op<'_>) -> String {
+    let noun = words::noun(update);
+    format!(
+        "the target had not recovered before the final reads, which lack {noun}: it is lost, or only not applied yet"
+    )
+}
+
+fn is_lost(
+    register: &Updates<'_>,
+    update: &Update<'_>,
+    recovered: bool,
+    findings: &mut Findings,
+) -> bool {
     let noun = || words::noun(update.op);
     let finals = register.finals_after(update.op);
     if finals.is_empty() {
@@ -91,10 +105,12 @@ fn is_lost(register: &Updates<'_>, update: &Update<'_>, findings: &mut Findings)
         .any(|read| read.values.contains(&update.value));
     let mut next = register.finders(update.value).peekable();
     let Some(first) = next.peek().map(|u| u.op) else {
-        if !there {
+        if !there && !recovered {
+            findings.doubt(|| not_recovered(update.op));
+        } else if !there {
             findings.violate(|| lost(register, update, finals));
         }
-        return !there;
+        return !there && recovered;
     };
     if !there && !next.any(|u| register.happened(u)) {
         findings.doubt(|| {

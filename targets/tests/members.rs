@@ -457,3 +457,21 @@ fn who_leads_says_who_is_a_member() {
     sim.crash(leader);
     assert!(is_in(&sim, left));
 }
+
+/// The only one that has the entry by which it leaves must lead once more: nobody who lacks it gets its vote.
+#[test]
+fn a_leader_that_alone_knows_that_it_leaves_is_elected_again() {
+    let mut sim = Sim::new(3, 17, |_| {});
+    let leader = sim.wait_for_leader();
+    change_members(&mut sim, &leave((leader + 1) % 3));
+    sim.run_for(200);
+    sim.isolate(leader);
+    sim.submit(leader, leave(leader));
+    sim.run_until("it steps down", |sim| sim.leader().is_none());
+    sim.heal();
+    let left = (leader + 2) % 3;
+    sim.run_until("the one that is left leads", |sim| {
+        sim.leader() == Some(left) && sim.recovered()
+    });
+    assert_eq!(members(&sim, left).len(), 1);
+}

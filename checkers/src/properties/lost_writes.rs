@@ -3,7 +3,8 @@
 //! A register cannot tell a lost write from an overwritten one; these can: a set that only grows (Jepsen's `set` workload), questions and answers
 //! ([`crate::questions`], where they are read as they were put, with a key or without), lists that transactions append to ([`crate::transactions`]), and a register that nothing but compare-and-sets change (a chain: [`crate::chain`]). Lost:
 //! acknowledged, and absent from *every* final read that began after the acknowledgement. Absent from some is `convergence`, and counted here
-//! as stale; where no read is marked as final and the last one lacks it, that is `unknown`. Counted apart: recovered (unknown outcome, and there). Also violations: an element that a read returns twice (in a list: more
+//! as stale; where no read is marked as final and the last one lacks it, that is `unknown`, and so is what is absent where the target had not recovered
+//! (it may be in a log, and be applied yet). Counted apart: recovered (unknown outcome, and there). Also violations: an element that a read returns twice (in a list: more
 //! often than it was appended), and one that was never added or was definitely refused. Linear in the elements of all final reads.
 
 use crate::finals::{Finals, final_reads};
@@ -73,7 +74,8 @@ impl Property for LostWrites {
             .iter()
             .filter(|r| chain::is_chain(history, r.keyed))
         {
-            let (acknowledged, lost) = chain::check(register, &mut findings, budget);
+            let recovered = history.recovered();
+            let (acknowledged, lost) = chain::check(register, recovered, &mut findings, budget);
             counts.acknowledged += acknowledged;
             counts.lost += lost;
         }
@@ -108,6 +110,7 @@ fn sets(history: &Prepared<'_>, findings: &mut Findings, counts: &mut Counts, bu
         };
         let mut key = Key::new(name, false);
         key.marked = marked;
+        key.recovered = history.recovered();
         let ops = keyed.ops.iter().map(|&i| &history.ops[i]);
         for op in budget.lasting(ops.filter(|op| op.f() != "read")) {
             key.add(op, op.argument());
@@ -228,6 +231,7 @@ fn lists(
     keys.retain(|key, _| !whole.contains(key));
     for key in keys.values_mut() {
         key.marked = marked;
+        key.recovered = history.recovered();
         if key.reads.is_empty() {
             findings.doubt(|| format!("{}: no final read was answered", key.name));
         } else {
@@ -283,6 +287,8 @@ struct Key<'p> {
     is_list: bool,
     /// Whether the reads are marked as final, or only stand in for such.
     marked: bool,
+    /// Whether the target had recovered when they were made.
+    recovered: bool,
     reads: Vec<&'p Op<'p>>,
     values: Interner<'p>,
     elements: Vec<Element<'p>>,
@@ -294,6 +300,7 @@ impl<'p> Key<'p> {
             name,
             is_list,
             marked: true,
+            recovered: true,
             reads: Vec::new(),
             values: Interner::new(),
             elements: Vec::new(),
@@ -384,6 +391,9 @@ impl<'p> Key<'p> {
         findings.checked(1);
         let seen = &element.seen[element.seen.partition_point(|i| (*i as usize) < first)..];
         let absent = after.len() - seen.len();
+        if absent == after.len() && !self.recovered {
+            return findings.doubt(|| chain::not_recovered(add));
+        }
         if absent == after.len() {
             counts.lost += 1;
             findings.violate(|| self.lost(value, add, &self.reads[first..]));

@@ -103,6 +103,7 @@ impl Drive<'_> {
             }
             Stage::Main if self.unhealed == 0 => {
                 self.recording.phase(now, "heal");
+                self.simulation.calm();
                 self.stage = Stage::Recovering(now);
                 self.wake(now.plus(MOMENT), Wake::Ask);
             }

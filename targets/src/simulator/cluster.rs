@@ -35,7 +35,7 @@ pub struct Cluster<R: Simulated> {
     pub(super) nodes: Vec<Node<R>>,
     /// What has come for nodes that are paused.
     pub(super) held: Vec<Vec<Event<R>>>,
-    links: Links,
+    pub(super) links: Links,
     pub(super) holds: Holds,
     requests: u64,
     pub(super) news: VecDeque<News>,

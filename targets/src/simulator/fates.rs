@@ -139,6 +139,11 @@ impl Links {
         (*number == link.sent).then_some(*fate)
     }
 
+    /// Every message arrives from now on.
+    pub(super) fn calm(&mut self) {
+        self.all.iter_mut().for_each(|link| link.listed.clear());
+    }
+
     fn find(&mut self, link: Link) -> Option<&mut OneLink> {
         let place = |host| match host {
             Host::Node(index) => (index < self.nodes).then_some(index),
@@ -172,6 +177,10 @@ mod tests {
         };
         assert_eq!(run(&[lost(4), lost(2)]), [false, true, false, true, false]);
         assert_eq!(run(&[lost(4)]), [false, false, false, true, false]);
+        let mut links = Links::new(2, 1, &[lost(1), lost(2)]);
+        assert!(links.next(LINK).is_some());
+        links.calm();
+        assert!(links.next(LINK).is_none());
     }
 
     #[test]

@@ -134,6 +134,10 @@ impl<R: Simulated> Simulation for Cluster<R> {
         }
     }
 
+    fn calm(&mut self) {
+        self.links.calm();
+    }
+
     fn statuses(&self) -> Vec<Option<Status>> {
         let replicas = self.nodes.iter().map(|node| node.replica.as_ref());
         replicas.map(|replica| replica.map(R::status)).collect()

@@ -50,7 +50,7 @@ impl Replica {
     pub(super) fn may_campaign(&self) -> bool {
         let has_vote = self.hard.voter || self.config.failover != Failover::Consensus;
         let wanted = self.hinders || self.config.may_lead(&self.config.name);
-        has_vote && self.is_member() && wanted
+        has_vote && (self.is_member() || self.may_be_needed()) && wanted
     }
 
     /// Asks who would vote for it.

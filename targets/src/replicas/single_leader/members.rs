@@ -99,6 +99,13 @@ impl Replica {
         self.members().contains(&self.config.name)
     }
 
+    /// Whether this node has been taken out by an entry that it does not know to be committed: others may lack it, and then nobody else can win
+    /// an election (Ongaro's thesis, 4.2.2).
+    pub(super) fn may_be_needed(&self) -> bool {
+        let before = self.members.at(self.committed);
+        self.config.failover == Failover::Consensus && before.contains(&self.config.name)
+    }
+
     /// The members but this node.
     pub(super) fn other_members(&self) -> impl Iterator<Item = &NodeName> {
         let others = self.members().iter();
