@@ -287,7 +287,7 @@ fn a_recovery_is_timed_and_held_against_what_is_declared() {
         )
     };
     let events = run(&script(
-        "at 700ms kill leader for 1500ms recovers within 25s; at 1s pause n1 for 400ms",
+        "at 700ms kill n2 for 1500ms recovers within 25s; at 1s pause n1 for 400ms",
     ));
     let told = recoveries(&events);
     // The pause ends while the kill is in force.
