@@ -339,42 +339,44 @@ pub fn fill_in(
 impl OptionSpec {
     /// The value in its plain form, or what it could be.
     fn check(&self, value: &str) -> Result<String, OptionError> {
-        let (valid, choices, hint) = match self.values {
-            ValueKind::OneOf(words) => {
-                let choices = format!("it is one of {}", words.join(", "));
-                (words.contains(&value), choices, did_you_mean(value, words))
-            }
-            ValueKind::DurationMs { min, max } => {
-                let choices = format!("it is a whole number of milliseconds from {min} to {max}");
-                (
-                    in_range(value.trim_end_matches("ms"), min, max),
-                    choices,
-                    String::new(),
-                )
-            }
-            ValueKind::PerNode => {
-                let choices = "it is a whole number a node, such as n1=2,n3=0".to_owned();
-                (per_node(value).is_some(), choices, String::new())
-            }
-            ValueKind::Count { min, max } => {
-                let choices = format!("it is a whole number from {min} to {max}");
-                (in_range(value, min, max), choices, String::new())
-            }
-        };
-        if !valid {
-            let (name, value) = (self.name.to_owned(), value.to_owned());
-            return Err(OptionError::Value {
-                name,
-                value,
-                choices,
-                hint,
-            });
-        }
         let plain = match self.values {
             ValueKind::DurationMs { .. } => value.trim_end_matches("ms"),
             _ => value,
         };
-        Ok(plain.to_owned())
+        let valid = match self.values {
+            ValueKind::OneOf(words) => words.contains(&plain),
+            ValueKind::DurationMs { min, max } | ValueKind::Count { min, max } => {
+                in_range(plain, min, max)
+            }
+            ValueKind::PerNode => per_node(plain).is_some(),
+        };
+        if valid {
+            Ok(plain.to_owned())
+        } else {
+            Err(self.refusal(value))
+        }
+    }
+
+    fn refusal(&self, value: &str) -> OptionError {
+        let choices = match self.values {
+            ValueKind::OneOf(words) => format!("it is one of {}", words.join(", ")),
+            ValueKind::DurationMs { min, max } => {
+                format!("it is a whole number of milliseconds from {min} to {max}")
+            }
+            ValueKind::PerNode => "it is a whole number a node, such as n1=2,n3=0".to_owned(),
+            ValueKind::Count { min, max } => format!("it is a whole number from {min} to {max}"),
+        };
+        let hint = match self.values {
+            ValueKind::OneOf(words) => did_you_mean(value, words),
+            _ => String::new(),
+        };
+        let (name, value) = (self.name.to_owned(), value.to_owned());
+        OptionError::Value {
+            name,
+            value,
+            choices,
+            hint,
+        }
     }
 }
 

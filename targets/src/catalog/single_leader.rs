@@ -208,7 +208,10 @@ fn partition_recovered(statuses: &[&Status]) -> Result<(), String> {
     let leader = wire::leading(statuses).ok_or("no node leads")?;
     for member in &leader.members {
         let status = statuses.iter().find(|status| status.node == *member);
-        follows(status.ok_or(format!("{member} is unreachable"))?, leader)?;
+        follows(
+            status.ok_or_else(|| format!("{member} is unreachable"))?,
+            leader,
+        )?;
     }
     Ok(())
 }

@@ -81,12 +81,24 @@ impl From<Millis> for Now {
 
 /// A node of the cluster, such as `n1`. Ordered as people count: `n2` comes before `n10`. Shared, for names are copied with each message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct NodeName(Arc<str>);
+#[serde(from = "String", into = "String")]
+pub struct NodeName {
+    /// Its length and how it begins, as a number of the same order: names are compared with each message, too, and this mostly decides.
+    key: u64,
+    name: Arc<str>,
+}
+
+/// So many bytes of a name are in its key.
+const IN_KEY: usize = 7;
 
 impl Ord for NodeName {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.0.len(), &self.0).cmp(&(other.0.len(), &other.0))
+        let by_key = self.key.cmp(&other.key);
+        if self.name.len() <= IN_KEY {
+            by_key
+        } else {
+            by_key.then_with(|| self.name.cmp(&other.name))
+        }
     }
 }
 
@@ -99,19 +111,39 @@ impl PartialOrd for NodeName {
 impl NodeName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
     }
 }
 
 impl From<&str> for NodeName {
     fn from(name: &str) -> Self {
-        Self(name.into())
+        let mut key = [0; IN_KEY + 1];
+        key[0] = u8::try_from(name.len()).unwrap_or(u8::MAX);
+        for (place, byte) in key[1..].iter_mut().zip(name.bytes()) {
+            *place = byte;
+        }
+        Self {
+            key: u64::from_be_bytes(key),
+            name: name.into(),
+        }
     }
 }
 
 impl From<String> for NodeName {
     fn from(name: String) -> Self {
-        Self(name.into())
+        Self::from(name.as_str())
+    }
+}
+
+impl From<NodeName> for String {
+    fn from(name: NodeName) -> Self {
+        name.as_str().to_owned()
+    }
+}
+
+impl std::fmt::Display for NodeName {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.name.fmt(out)
     }
 }
 
@@ -128,4 +160,29 @@ macro_rules! display_inner {
         }
     )*};
 }
-display_inner!(Term, LogPosition, NodeName);
+display_inner!(Term, LogPosition);
+
+#[cfg(test)]
+mod tests {
+    use super::NodeName;
+
+    #[test]
+    fn names_are_ordered_as_people_count() {
+        let words = [
+            "n1", "n2", "n10", "node-10", "node-100", "node-101", "node-102",
+        ];
+        let mut names: Vec<NodeName> = words
+            .iter()
+            .rev()
+            .map(|word| NodeName::from(*word))
+            .collect();
+        names.sort();
+        assert_eq!(
+            names.iter().map(NodeName::as_str).collect::<Vec<_>>(),
+            words
+        );
+        assert_eq!(NodeName::from("node-101"), names[5]);
+        assert_ne!(NodeName::from("node-103"), names[5]);
+        assert_eq!(serde_json::to_string(&names[2]).unwrap(), "\"n10\"");
+    }
+}

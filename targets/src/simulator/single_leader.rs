@@ -120,8 +120,9 @@ impl Simulated for Replica {
             Input::Tick => replica::Input::Tick,
             Input::Persisted(done) => replica::Input::Persisted(done),
         };
-        let effects = Self::step(self, now(clock), input);
-        out.extend(effects.into_iter().map(|effect| translate(self, effect)));
+        self.step_out(now(clock), input, |replica, effect| {
+            out.push(translate(replica, effect));
+        });
     }
 
     fn status(&self) -> Status {

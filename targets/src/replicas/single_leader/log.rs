@@ -124,7 +124,7 @@ impl Command {
     pub(super) fn size(&self) -> usize {
         40 + match self {
             Self::Noop | Self::GenerateId => 0,
-            Self::Members(members) => members.iter().map(|name| name.0.len() + 3).sum(),
+            Self::Members(members) => members.iter().map(|name| name.as_str().len() + 3).sum(),
             Self::Write { key, value } => key.len() + size_of_value(value),
             Self::Cas { key, old, new } => key.len() + size_of_value(old) + size_of_value(new),
             Self::Add { key, element } | Self::Enqueue { key, element } => {

@@ -207,6 +207,26 @@ impl Replica {
 
     /// Takes one input at a time that never runs backwards, and answers what is to be done, in order.
     pub fn step(&mut self, now: impl Into<Now>, input: Input) -> Vec<Effect> {
+        self.take(now, input);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// The same, where what is to be done goes to `out`, without a list for each step.
+    pub fn step_out(
+        &mut self,
+        now: impl Into<Now>,
+        input: Input,
+        mut out: impl FnMut(&Self, Effect),
+    ) {
+        self.take(now, input);
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            out(self, effect);
+        }
+        self.effects = effects;
+    }
+
+    fn take(&mut self, now: impl Into<Now>, input: Input) {
         let Now { monotonic, wall } = now.into();
         self.now = self.now.max(monotonic);
         self.wall = wall;
@@ -221,7 +241,6 @@ impl Replica {
             Input::Persisted(done) => self.on_persisted(done),
         }
         self.advance();
-        std::mem::take(&mut self.effects)
     }
 
     /// The replica's view of itself.

@@ -257,7 +257,7 @@ pub fn sticky_replica<'a>(
     avoid: &[NodeName],
 ) -> Option<&'a NodeName> {
     let alive = members.iter().filter(|member| !avoid.contains(member));
-    alive.max_by_key(|member| weight(session, &member.0))
+    alive.max_by_key(|member| weight(session, member.as_str()))
 }
 
 /// FNV-1a over the session and the name, then the finalizer of `SplitMix64`.
