@@ -71,7 +71,10 @@ fn of_bug(bug: &str, workload: &str, faults: &str) -> String {
     let setting = setting(&[("bug", bug), ("snapshot-every", "5")], workload, keys);
     let text = short(&setting, &shrunk(&setting, &[faults]));
     let title = text.lines().next().unwrap();
-    has(title, &[&format!("; bug={bug} "), " snapshot-every=5"]);
+    assert!(
+        title.contains(&format!("; bug={bug} snapshot-every=5")),
+        "{title}"
+    );
     text
 }
 
@@ -121,7 +124,7 @@ fn a_vote_for_one_that_lacks_entries() {
             "=== fault 1: cut the power",
         ],
     );
-    has(&text, &[" was at ", "*finally read s0"]);
+    has(&text, &["truncates ", "*finally read s0"]);
 }
 
 #[test]
@@ -129,7 +132,12 @@ fn a_write_that_is_acknowledged_before_it_is_replicated() {
     let text = of_bug("ack-before-replicate", "set", "partition");
     has(
         &text,
-        &["append ", "[LOST: cut off]", ": ok", ": partition: n"],
+        &[
+            "append ",
+            "[LOST: cut off]",
+            ": ok",
+            "=== fault 1: partition",
+        ],
     );
 }
 
@@ -156,7 +164,7 @@ fn a_follower_that_keeps_what_conflicts() {
         &[
             "append 2 {nothing} after 1, term 2",
             "have 2, term 2",
-            "=== every replica is read",
+            "*finally read s0",
         ],
     );
 }
@@ -186,7 +194,7 @@ fn a_snapshot_that_claims_too_much() {
         &text,
         &[
             "snapshot at 6, log kept after 0",
-            "on disk: log 6, snapshot at 6",
+            "on disk: snapshot at 6",
             "starts again",
             "*finally read s0",
         ],

@@ -16,8 +16,8 @@ use schism_targets::simulator::{
 };
 use schism_workloads::generator::stream;
 
-/// Operations of each client, at least and at most, few as likely as many: most mistakes show in short schedules, and those cost little.
-const OPERATIONS: (f64, f64) = (2.0, 9.0);
+/// Operations of each client.
+const OPERATIONS: usize = 8;
 /// The most faults of one plan, packets apart.
 const FAULTS_MAX: u32 = 3;
 /// In how long all operations are begun, at least and at most, in milliseconds.
@@ -66,14 +66,10 @@ struct Draw<'a> {
 }
 
 impl Draw<'_> {
-    /// Small ones as likely as large ones.
-    fn log_uniform(&mut self, (least, most): (f64, f64)) -> f64 {
-        self.rng.random_range(least.ln()..most.ln()).exp()
-    }
-
-    /// A time.
-    fn between(&mut self, limits: (f64, f64)) -> Micros {
-        Micros((self.log_uniform(limits) * 1e3) as u64)
+    /// A time, short ones as likely as long ones.
+    fn between(&mut self, (least, most): (f64, f64)) -> Micros {
+        let exponent = self.rng.random_range(least.ln()..most.ln());
+        Micros((exponent.exp() * 1e3) as u64)
     }
 
     fn within(&mut self, window: Micros) -> Micros {
@@ -114,10 +110,9 @@ impl Draw<'_> {
     }
 
     fn operations(&mut self, window: Micros) -> Vec<PlannedOperation> {
-        let each = self.log_uniform(OPERATIONS) as usize;
-        let mut operations = Vec::with_capacity(CLIENTS * each);
+        let mut operations = Vec::with_capacity(CLIENTS * OPERATIONS);
         for client in 0..CLIENTS {
-            let mut times: Vec<Micros> = (0..each).map(|_| self.within(window)).collect();
+            let mut times: Vec<Micros> = (0..OPERATIONS).map(|_| self.within(window)).collect();
             times.sort_unstable();
             operations.extend(times.into_iter().map(|at_us| PlannedOperation {
                 at_us,
