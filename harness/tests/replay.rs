@@ -242,8 +242,13 @@ fn of_twelve_faults_the_one_that_matters_is_left() {
     let again = said.lines().filter(|l| l.contains("as it was")).count();
     assert_eq!(again, usize::from(before == 0), "{said}");
 
-    // What it comes to is a spec of its own, which says how often it fails. It was kept at one of two runs, so the next one need not fail.
+    // What it comes to is a spec of its own: the last that was kept, because it failed. One of two runs was enough for that, so the next one need not fail.
     let shrunk = state("shrunk.toml").unwrap();
+    let all: Value = serde_json::from_str(&state("shrink.json").unwrap()).unwrap();
+    let tried = all["tried"].as_array().unwrap();
+    let kept = tried.iter().rfind(|t| t["fails"] == true).unwrap();
+    assert!(kept["tally"]["same"].as_u64() >= Some(1), "{kept}");
+    assert!(shrunk.ends_with(kept["spec"].as_str().unwrap()), "{kept}");
     assert!(shrunk.contains("# 12 faults -> 1, 30s -> "), "{shrunk}");
     let rate = format!(
         "# It fails in {} of {} runs.",
