@@ -410,6 +410,41 @@ fn the_wanted_node_takes_over_while_writers_write() {
     assert!(element < 3000, "it took {element} ms");
 }
 
+/// The wanted node has every write long before the leader's own disk has, and before a majority has.
+#[test]
+fn who_gives_way_answers_the_writes_that_it_took() {
+    let around = Around {
+        slow_disk: Some(0),
+        ..Around::default()
+    };
+    let mut sim = Sim::under(around, 3, 17, |config| {
+        config.priority = BTreeMap::from([(name(1), 5), (name(2), 0)]);
+    });
+    sim.wait_for_leader();
+    sim.crash(1);
+    sim.run_until("n1 leads", |sim| sim.leader() == Some(0));
+    sim.isolate(2);
+    sim.restart(1);
+    let mut writes = Vec::new();
+    sim.run_until("the wanted node leads", |sim| {
+        if sim.leader() == Some(0) {
+            writes.push(sim.submit(0, add(sim.now())));
+        }
+        sim.leader() == Some(1)
+    });
+    sim.run_for(10);
+    let acknowledged = writes.iter().filter(|id| sim.done(**id)).count();
+    let refused = writes
+        .iter()
+        .filter(|id| sim.refusal(**id) == Some(kind::NO_LEADER));
+    assert!(acknowledged > 10, "{acknowledged} of {}", writes.len());
+    assert_eq!(
+        acknowledged + refused.count(),
+        writes.len(),
+        "none is unknown"
+    );
+}
+
 /// Else a committed write that only it and the dead leader have would keep all others from leading.
 #[test]
 fn an_unwanted_node_hands_on_what_nobody_else_has() {

@@ -61,6 +61,8 @@ pub(crate) struct Around {
     /// How late messages may be; half of them are.
     pub(crate) delay_max_ms: u64,
     pub(crate) disk_ms: u64,
+    /// Whose disk takes ten times as long.
+    pub(crate) slow_disk: Option<usize>,
     pub(crate) fsync: Fsync,
     /// Whether nodes' notes are kept: that costs the words of every message, too.
     pub(crate) traced: bool,
@@ -72,6 +74,7 @@ impl Default for Around {
             loss: 0,
             delay_max_ms: 5,
             disk_ms: 4,
+            slow_disk: None,
             fsync: Fsync::Always,
             traced: false,
         }
@@ -96,7 +99,7 @@ impl Around {
         let machine = |index| Machine {
             drift_ppm: index as i64 * 100,
             offset_ms: index as u64 * 1000,
-            sync_us: Micros::from_millis(self.disk_ms),
+            sync_us: Micros::from_millis(self.disk_ms * self.slowness(index)),
         };
         Setup {
             machines: (0..size).map(machine).collect(),
@@ -105,6 +108,12 @@ impl Around {
             seed,
             traced: self.traced,
         }
+    }
+}
+
+impl Around {
+    fn slowness(self, node: usize) -> u64 {
+        if self.slow_disk == Some(node) { 10 } else { 1 }
     }
 }
 

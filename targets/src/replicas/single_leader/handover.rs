@@ -3,7 +3,7 @@
 //! Leadership transfer (Ongaro's thesis, section 3.10), as `MongoDB` uses it for the priorities of its members: a node of a higher
 //! priority that has everything takes over from one of a lower. One of priority 0 leads only where nobody else has what it has, until
 //! it has handed that on: `MongoDB`'s members would fetch it from one another, Raft's get everything from a leader. Who is about to
-//! give way takes no writes, so that the next one can have all of them.
+//! give way takes no writes, so that the next one can have all of them, and answers those it took.
 
 use std::cmp::Reverse;
 
@@ -29,7 +29,8 @@ impl Replica {
             lead.handed_over = false;
         }
         let handed_over = lead.handed_over;
-        if self.gives_way() && !handed_over && self.has_all(&wanted) {
+        let owes = lead.waiting() > 0;
+        if self.gives_way() && !handed_over && !owes && self.has_all(&wanted) {
             self.hand_over(&wanted);
         }
     }

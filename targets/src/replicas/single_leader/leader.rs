@@ -110,7 +110,7 @@ impl Leadership {
     }
 
     /// How many writes wait for other nodes.
-    fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.pending.len() + self.concerned.len()
     }
 }
