@@ -10,11 +10,14 @@ mod watched;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngExt;
+use schism_targets::client;
+use schism_targets::registry::target;
 use schism_targets::replicas::single_leader::{
     Ack, Command, Config, Failover, Operation, ReadMode,
 };
 use schism_targets::replicas::{Millis, RequestId};
-use schism_targets::simulator::Kept;
+use schism_targets::route::Told;
+use schism_targets::simulator::{Call, Fate, Host, Kept, Link, Micros, News, Perturbation, Setup};
 use schism_targets::storage::Fsync;
 use schism_targets::wire::{Said, kind};
 use serde_json::{Value, json};
@@ -432,6 +435,41 @@ fn a_loss_of_power_costs_what_was_not_synced() {
         calm(&mut sim);
         assert_eq!(converged(&mut sim).is_empty(), lost, "{fsync:?}");
     }
+}
+
+/// Else a write of unknown outcome could land in the midst of the final reads.
+#[test]
+fn what_is_late_arrives_once_the_network_is_calm() {
+    let target = target("single-leader").unwrap();
+    let options = target.resolve(&BTreeMap::new(), 3).unwrap();
+    let link = Link {
+        from: Host::Client(0),
+        to: Host::Node(0),
+    };
+    let late = Perturbation {
+        link,
+        number: 1,
+        fate: Fate::Late(Micros::from_millis(60_000)),
+    };
+    let setup = Setup {
+        clients: 1,
+        perturbations: vec![late],
+        ..Setup::default()
+    };
+    let mut simulation = target.simulation(&options, 3, &setup).unwrap();
+    let asked = simulation.call(Call {
+        client: 0,
+        node: 0,
+        told: Told::default(),
+        local: false,
+        request: client::Request::Read { key: "x".into() },
+    });
+    let second = Micros::from_millis(1000);
+    simulation.wake(second, 1);
+    assert!(matches!(simulation.next(), Some(News::Woken(1))));
+    simulation.calm();
+    assert!(matches!(simulation.next(), Some(News::Heard(id, _)) if id == asked));
+    assert_eq!(simulation.now(), second.plus(Micros(1000)));
 }
 
 #[test]

@@ -300,6 +300,18 @@ impl<R: Simulated> Cluster<R> {
         self.after(delay, Event::Arrives(link, Box::new(parcel)));
     }
 
+    /// What is late takes no longer than what is sent now.
+    pub(super) fn hurry(&mut self) {
+        let soon = self.now.plus(DELAY);
+        let mut dues = std::mem::take(&mut self.queue).into_vec();
+        for due in &mut dues {
+            if matches!(due.event, Event::Arrives(..)) {
+                due.at = due.at.min(soon);
+            }
+        }
+        self.queue = dues.into();
+    }
+
     // ---- the trace
 
     pub(super) fn note(&mut self, what: Happened) {

@@ -168,7 +168,7 @@ pub trait Simulation {
     fn inject(&mut self, id: u64, fault: &Fault) -> Injected;
     /// Takes it back; what another fault holds stays held.
     fn heal(&mut self, id: u64);
-    /// No message meets a fate of its own any more: the network is whole from now on.
+    /// No message meets a fate of its own any more, and what is late arrives now: the network is whole from now on.
     fn calm(&mut self);
     /// What each node says of itself; none where it is down.
     fn statuses(&self) -> Vec<Option<Status>>;

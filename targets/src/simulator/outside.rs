@@ -136,6 +136,7 @@ impl<R: Simulated> Simulation for Cluster<R> {
 
     fn calm(&mut self) {
         self.links.calm();
+        self.hurry();
     }
 
     fn statuses(&self) -> Vec<Option<Status>> {
