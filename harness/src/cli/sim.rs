@@ -53,7 +53,7 @@ pub(super) struct SimArgs {
     /// anomaly; `all`: everything
     #[arg(long, value_name = "EXTENT", default_value = "short")]
     trace: Extent,
-    /// Where the folder of a seed that fails is made
+    /// Where the folder of a seed that fails, or leaves something undecided, is made
     #[arg(long, default_value = "results", value_name = "DIR")]
     out: PathBuf,
     /// The outcome as JSON on stdout
@@ -92,7 +92,7 @@ impl SimArgs {
     fn drawn(&self) -> Result<(Setting, Seeds)> {
         anyhow::ensure!(
             self.trace == Extent::Short,
-            "--trace is for --plan FILE; beside the plan of a seed that fails is trace-all.txt"
+            "--trace is for --plan FILE; beside the plan of a seed is trace-all.txt"
         );
         let setting = self.wanted()?.resolve()?;
         let families = Families::parse(&self.faults, &setting.tolerated())?;

@@ -8,6 +8,7 @@ use crate::check::Limits;
 use schism_checkers::verdict::{Decision, PropertyResult, Verdict};
 use schism_checkers::{Chosen, Prepared, Tally, merge};
 use schism_history::History;
+use std::fmt;
 
 /// What one schedule shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,6 +21,27 @@ pub enum Judgement {
     Undecided(&'static str),
     /// This property is violated: the first of those that decide.
     Violated(&'static str),
+}
+
+impl Judgement {
+    /// The property of which it is said.
+    pub fn property(self) -> Option<&'static str> {
+        match self {
+            Self::Clean => None,
+            Self::Void(name) | Self::Undecided(name) | Self::Violated(name) => Some(name),
+        }
+    }
+}
+
+impl fmt::Display for Judgement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clean => f.write_str("is clean"),
+            Self::Void(name) => write!(f, "shows nothing of {name}"),
+            Self::Undecided(name) => write!(f, "leaves {name} undecided"),
+            Self::Violated(name) => write!(f, "violates {name}"),
+        }
+    }
 }
 
 /// Judges a history.

@@ -4,8 +4,8 @@
 //! seed -> plan -> simulation with clients -> history -> checkers
 //! ```
 //!
-//! The scheduler is `schism_targets::simulator`; here are what is drawn, the clients, and what is made of it: a seed that fails is
-//! shrunk to a plan that a person can read. What the simulator cannot show (the storage's own mistakes, the kernel, real clocks) is for `schism run`.
+//! The scheduler is `schism_targets::simulator`; here are what is drawn, the clients, and what is made of it: a seed that fails, or that
+//! leaves something undecided, is shrunk to a plan that a person can read. What the simulator cannot show (the storage's own mistakes, the kernel, real clocks) is for `schism run`.
 
 mod client;
 mod draw;
@@ -49,8 +49,8 @@ pub fn carry_out(setting: &Setting, seeds: &Seeds, show: &Show) -> Result<i32> {
         show.progress(found, seeds.count);
     })?;
     show.done();
-    let saved = match found.first() {
-        Some((seed, property)) => Some(explain(setting, seeds, seed, property, show)?),
+    let saved = match found.worth_a_look() {
+        Some((seed, judgement)) => Some(explain(setting, seeds, seed, judgement, show)?),
         None => None,
     };
     let why = match found.undecided.first_key_value() {
@@ -61,19 +61,17 @@ pub fn carry_out(setting: &Setting, seeds: &Seeds, show: &Show) -> Result<i32> {
     Ok(found.exit_code())
 }
 
-/// The first seed that fails: shrunk, carried out once more, and written down.
+/// A seed: shrunk as long as it is judged so, carried out once more, and written down.
 fn explain(
     setting: &Setting,
     seeds: &Seeds,
     seed: u64,
-    property: &'static str,
+    judgement: Judgement,
     show: &Show,
 ) -> Result<Saved> {
-    show.say(&format!(
-        "seed {seed} violates {property}; shrinking its plan"
-    ));
+    show.say(&format!("seed {seed} {judgement}; shrinking its plan"));
     let whole = drive(setting, &plan_of(setting, seed, &seeds.families), false)?.plan;
-    let shrunk = shrink(setting, whole.clone(), property)?;
+    let shrunk = shrink(setting, whole.clone(), judgement)?;
     let driven = drive(setting, &shrunk.plan, true)?;
     output::save(setting, &whole, &shrunk, &driven, show)
 }

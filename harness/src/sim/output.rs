@@ -1,4 +1,4 @@
-//! What `schism sim` says and writes: progress on stderr, the outcome on stdout, and the folder of a seed that fails.
+//! What `schism sim` says and writes: progress on stderr, the outcome on stdout, and the folder of a seed that fails or leaves something undecided.
 
 use super::drive::Driven;
 use super::judge::verdict;
@@ -54,7 +54,7 @@ struct PlanFile {
 const FORMAT: &str = "schism-plan";
 const VERSION: u32 = 1;
 
-/// What was written of a seed that fails.
+/// What was written of a seed.
 pub struct Saved {
     folder: PathBuf,
     seed: u64,
@@ -122,7 +122,7 @@ pub fn read_plan(path: &Path) -> Result<(Wanted, Plan)> {
     read().with_context(|| format!("plan {}", path.display()))
 }
 
-/// Writes the folder of a seed that fails.
+/// Writes the folder of a seed.
 pub(super) fn save(
     setting: &Setting,
     whole: &Plan,

@@ -229,6 +229,15 @@ impl Found {
             .map(|(seed, name)| (*seed, *name))
     }
 
+    /// The seed that a person is to look at: the first that fails, or else the first of which something is undecided.
+    pub(super) fn worth_a_look(&self) -> Option<(u64, Judgement)> {
+        let failing = self
+            .first()
+            .map(|(seed, name)| (seed, Judgement::Violated(name)));
+        let first = self.undecided.first_key_value();
+        failing.or_else(|| first.map(|(seed, name)| (*seed, Judgement::Undecided(name))))
+    }
+
     /// Schedules a second, on each core.
     pub fn rate(&self) -> f64 {
         self.schedules as f64 / self.took.as_secs_f64().max(1e-9) / self.jobs.max(1) as f64

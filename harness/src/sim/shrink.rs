@@ -1,4 +1,4 @@
-//! From a plan that fails to a small one that violates the same: fewer options of its own, messages, faults, operations and peculiarities of machines, then faults that
+//! From a plan that fails, or leaves something undecided, to a small one that does the same: fewer options of its own, messages, faults, operations and peculiarities of machines, then faults that
 //! come sooner and are shorter, then less time between one thing and the next.
 //!
 //! Delta debugging (`crate::shrink::ddmin`) of one kind after the other, over and over until nothing can go any more. It is carried out as
@@ -17,7 +17,7 @@ const TRIES_MAX: u64 = 30_000;
 /// Faults and delays are not cut down below this.
 const SHORTEST: Micros = Micros(1000);
 
-/// A small plan that fails.
+/// A small plan that is judged as the whole one.
 pub struct Shrunk {
     /// It.
     pub plan: Plan,
@@ -90,18 +90,20 @@ enum Halt {
 struct Search {
     /// In which the one property decides.
     setting: Setting,
+    wanted: Judgement,
     tries: u64,
     best: Plan,
 }
 
-/// Shrinks a plan that violates this property.
-pub fn shrink(setting: &Setting, plan: Plan, property: &'static str) -> Result<Shrunk> {
+/// Shrinks a plan that is judged so, by the property of that judgement alone.
+pub fn shrink(setting: &Setting, plan: Plan, wanted: Judgement) -> Result<Shrunk> {
     let mut setting = setting.clone();
     setting
         .deciding
-        .retain(|decides| decides.name() == property);
+        .retain(|decides| wanted.property() == Some(decides.name()));
     let mut search = Search {
         setting,
+        wanted,
         tries: 0,
         best: plan,
     };
@@ -197,8 +199,7 @@ impl Search {
         }
         self.tries += 1;
         let driven = drive(&self.setting, &plan, false).map_err(Halt::Failed)?;
-        let judgement = judge(&self.setting, &driven.history);
-        let fails = matches!(judgement, Judgement::Violated(_));
+        let fails = judge(&self.setting, &driven.history) == self.wanted;
         if fails {
             self.best = plan;
         }

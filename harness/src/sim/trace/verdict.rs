@@ -77,7 +77,7 @@ fn seen_at(told: &Told<'_>, name: &str, anomaly: &Anomaly) -> Option<Micros> {
 /// What is violated, in words: first what the trace is about.
 pub(super) fn words(told: &Told<'_>, focus: Option<&Focus<'_>>) -> String {
     let Some(focus) = focus else {
-        return "nothing is violated\n".to_owned();
+        return undecided(told);
     };
     let mut out = told_of(focus);
     for (other, property) in violated(told).filter(|(other, _)| *other != focus.name) {
@@ -90,6 +90,16 @@ pub(super) fn words(told: &Told<'_>, focus: Option<&Focus<'_>>) -> String {
     }
     if violated(told).any(|(_, p)| p.anomalies.iter().any(|a| !a.operations.is_empty())) {
         out.push_str("(* marks the operations that show it)\n");
+    }
+    out
+}
+
+/// Nothing is violated; what could not be decided is told.
+fn undecided(told: &Told<'_>) -> String {
+    let mut out = "nothing is violated\n".to_owned();
+    let all = told.verdict.properties.iter();
+    for (name, property) in all.filter(|(_, p)| p.decides && p.verdict == Decision::Unknown) {
+        let _ = writeln!(out, "{name} is undecided: {}", property.why);
     }
     out
 }
