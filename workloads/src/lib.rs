@@ -19,6 +19,7 @@ pub use registry::{OptionError, OptionSpec, Options, workload, workloads};
 use schism_targets::client::{Answer, CallError, Request};
 use schism_targets::registry::{Guarantees, Varied};
 use serde_json::Value;
+use std::ops::RangeInclusive;
 
 /// What clients do, and which properties must hold.
 pub trait Workload: Sync {
@@ -84,6 +85,12 @@ pub trait Workload: Sync {
     /// What of its options a simulation may vary: as few keys as a short schedule can fill.
     fn varied(&self) -> &'static [Varied] {
         &[]
+    }
+
+    /// How many operations each of its clients does in a simulated schedule, at least and at most: as few as can show what it looks for, since
+    /// most mistakes show in short schedules and those cost little.
+    fn simulated_operations(&self) -> RangeInclusive<u32> {
+        2..=8
     }
 
     /// The properties that must hold for a target that guarantees this much.

@@ -15,9 +15,8 @@ use schism_targets::simulator::{
     Perturbation, Whom,
 };
 use schism_workloads::generator::stream;
+use std::ops::RangeInclusive;
 
-/// Operations of each client.
-const OPERATIONS: usize = 8;
 /// The most faults of one plan, packets apart.
 const FAULTS_MAX: u32 = 3;
 /// In how long all operations are begun, at least and at most, in milliseconds.
@@ -34,6 +33,7 @@ pub(super) fn plan(seed: u64, setting: &Setting, families: &Families) -> Plan {
     let mut draw = Draw {
         rng: stream(seed, STREAM),
         nodes: setting.wanted.nodes,
+        lengths: setting.workload.simulated_operations(),
         families,
         leaves: false,
     };
@@ -60,16 +60,22 @@ pub(super) fn plan(seed: u64, setting: &Setting, families: &Families) -> Plan {
 struct Draw<'a> {
     rng: ChaCha8Rng,
     nodes: usize,
+    /// How many operations each client does.
+    lengths: RangeInclusive<u32>,
     families: &'a Families,
     /// Whether nodes leave and join, or lose their disks: who has both is not one of a known number.
     leaves: bool,
 }
 
 impl Draw<'_> {
-    /// A time, short ones as likely as long ones.
-    fn between(&mut self, (least, most): (f64, f64)) -> Micros {
-        let exponent = self.rng.random_range(least.ln()..most.ln());
-        Micros((exponent.exp() * 1e3) as u64)
+    /// Small ones as likely as large ones.
+    fn log_uniform(&mut self, (least, most): (f64, f64)) -> f64 {
+        self.rng.random_range(least.ln()..most.ln()).exp()
+    }
+
+    /// A time.
+    fn between(&mut self, limits: (f64, f64)) -> Micros {
+        Micros((self.log_uniform(limits) * 1e3) as u64)
     }
 
     fn within(&mut self, window: Micros) -> Micros {
@@ -110,9 +116,12 @@ impl Draw<'_> {
     }
 
     fn operations(&mut self, window: Micros) -> Vec<PlannedOperation> {
-        let mut operations = Vec::with_capacity(CLIENTS * OPERATIONS);
+        let (least, most) = (*self.lengths.start(), *self.lengths.end());
+        // Few as likely as many.
+        let each = self.log_uniform((least.into(), f64::from(most) + 1.0)) as usize;
+        let mut operations = Vec::with_capacity(CLIENTS * each);
         for client in 0..CLIENTS {
-            let mut times: Vec<Micros> = (0..OPERATIONS).map(|_| self.within(window)).collect();
+            let mut times: Vec<Micros> = (0..each).map(|_| self.within(window)).collect();
             times.sort_unstable();
             operations.extend(times.into_iter().map(|at_us| PlannedOperation {
                 at_us,

@@ -18,7 +18,7 @@ use crate::server::partitions;
 use crate::simulator::{self, Simulation};
 use crate::storage;
 use crate::wire::{self, MembersBody, Role, Status};
-use options::{LAGS, NOT_SIMULATED, OPTIONS, PRIORITIES, SNAPSHOTS};
+use options::{HEARTBEATS, LAGS, NOT_SIMULATED, OPTIONS, PRIORITIES, SNAPSHOTS};
 pub(crate) use setup::{Setup, configure};
 use setup::{all_may_lead, longest_lag, number, priorities};
 
@@ -128,6 +128,9 @@ impl Target for SingleLeader {
     fn varied(&self, options: &Options, nodes: usize) -> Vec<Varied> {
         let option = |name: &str| options.get(name).map_or("", String::as_str);
         let mut varied = vec![SNAPSHOTS];
+        if number(options, "election-timeout") >= 500 {
+            varied.push(HEARTBEATS);
+        }
         // A window assumes that there is no lag.
         if option("read") != "window" {
             varied.push(LAGS);

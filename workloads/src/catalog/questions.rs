@@ -15,6 +15,7 @@ use schism_targets::client::Request;
 use schism_targets::registry::{Guarantees, Varied};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 
 /// The workload.
 pub(super) struct Questions;
@@ -83,6 +84,11 @@ impl Workload for Questions {
             option: "groups",
             values: &["1", "2", "3"],
         }]
+    }
+
+    /// An answer comes after its question, and whoever sees both after that.
+    fn simulated_operations(&self) -> RangeInclusive<u32> {
+        8..=16
     }
 
     fn claims(&self, guarantees: &Guarantees) -> Vec<&'static str> {

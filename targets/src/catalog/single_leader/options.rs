@@ -216,6 +216,11 @@ pub(super) const SNAPSHOTS: Varied = Varied {
     option: "snapshot-every",
     values: &["2", "3", "5", "10", "20"],
 };
+/// For an election time-out as it is by default, or longer.
+pub(super) const HEARTBEATS: Varied = Varied {
+    option: "heartbeat",
+    values: &["100", "200"],
+};
 pub(super) const LAGS: Varied = Varied {
     option: "follower-lag",
     values: &["5", "50", "200"],
