@@ -65,10 +65,13 @@ fn short(setting: &Setting, driven: &Driven) -> String {
     text
 }
 
-/// The trace of a planted bug.
-fn of_bug(bug: &str, workload: &str, faults: &str) -> String {
+/// The trace of a planted bug that violates this property.
+fn of_bug(bug: &str, workload: &str, faults: &str, property: &str) -> String {
     let keys = (workload == "register").then_some("1");
-    let setting = setting(&[("bug", bug), ("snapshot-every", "5")], workload, keys);
+    let mut setting = setting(&[("bug", bug), ("snapshot-every", "5")], workload, keys);
+    setting
+        .deciding
+        .retain(|decides| decides.name() == property);
     let text = short(&setting, &shrunk(&setting, &[faults]));
     let title = text.lines().next().unwrap();
     has(title, &[&format!("; bug={bug} "), " snapshot-every=5"]);
@@ -102,7 +105,7 @@ fn votes(text: &str) -> BTreeMap<(String, String), BTreeSet<String>> {
 
 #[test]
 fn a_node_that_votes_twice() {
-    let text = of_bug("vote-twice-in-a-term", "unique-ids", "kill");
+    let text = of_bug("vote-twice-in-a-term", "unique-ids", "kill", "unique-ids");
     let votes = votes(&text);
     assert!(
         votes.values().any(|candidates| candidates.len() > 1),
@@ -112,7 +115,7 @@ fn a_node_that_votes_twice() {
 
 #[test]
 fn a_vote_for_one_that_lacks_entries() {
-    let text = of_bug("skip-log-check", "set", "power");
+    let text = of_bug("skip-log-check", "set", "power", "lost-writes");
     has(
         &text,
         &[
@@ -121,21 +124,28 @@ fn a_vote_for_one_that_lacks_entries() {
             "=== fault 1: cut the power",
         ],
     );
-    has(&text, &[" was at ", "*finally read s0"]);
+    has(&text, &["installs a snapshot at 0", "*finally read s0"]);
 }
 
 #[test]
 fn a_write_that_is_acknowledged_before_it_is_replicated() {
-    let text = of_bug("ack-before-replicate", "set", "partition");
+    let text = of_bug("ack-before-replicate", "set", "partition", "lost-writes");
     has(
         &text,
-        &["append ", "[LOST: cut off]", ": ok", ": partition: n"],
+        &[
+            "append ",
+            "[LOST: cut off]",
+            ": ok",
+            "=== fault ",
+            ": partition: n",
+            "*finally read s0",
+        ],
     );
 }
 
 #[test]
 fn a_write_that_is_acknowledged_before_it_is_on_disk() {
-    let text = of_bug("ack-before-fsync", "set", "power");
+    let text = of_bug("ack-before-fsync", "set", "power", "lost-writes");
     has(
         &text,
         &[
@@ -150,20 +160,20 @@ fn a_write_that_is_acknowledged_before_it_is_on_disk() {
 
 #[test]
 fn a_follower_that_keeps_what_conflicts() {
-    let text = of_bug("keep-conflicting-tail", "set", "partition");
+    let text = of_bug("keep-conflicting-tail", "set", "partition", "convergence");
     has(
         &text,
         &[
             "append 2 {nothing} after 1, term 2",
             "have 2, term 2",
-            "=== every replica is read",
+            "*finally read s0",
         ],
     );
 }
 
 #[test]
 fn entries_that_are_applied_out_of_order() {
-    let text = of_bug("apply-out-of-order", "register", "kill");
+    let text = of_bug("apply-out-of-order", "register", "kill", "convergence");
     has(
         &text,
         &["{write r0 = ", "state at ", ", was at ", "*finally read r0"],
@@ -172,7 +182,12 @@ fn entries_that_are_applied_out_of_order() {
 
 #[test]
 fn a_read_of_a_leader_that_leads_no_more() {
-    let text = of_bug("read-without-quorum", "register", "partition");
+    let text = of_bug(
+        "read-without-quorum",
+        "register",
+        "partition",
+        "linearizable",
+    );
     has(
         &text,
         &["read r0 ...", "[LOST: cut off]", "leader of term 2", "*c"],
@@ -181,7 +196,7 @@ fn a_read_of_a_leader_that_leads_no_more() {
 
 #[test]
 fn a_snapshot_that_claims_too_much() {
-    let text = of_bug("snapshot-ahead-of-state", "set", "kill");
+    let text = of_bug("snapshot-ahead-of-state", "set", "kill", "convergence");
     has(
         &text,
         &[

@@ -189,7 +189,7 @@ impl Search {
         Ok(())
     }
 
-    /// Whether this plan fails as well; then it is the best so far.
+    /// Whether this plan is judged as wanted, too; then it is the best so far.
     fn fails(&mut self, plan: Plan) -> Result<bool, Halt> {
         if plan == self.best {
             return Ok(true);

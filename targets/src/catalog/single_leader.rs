@@ -231,9 +231,15 @@ fn follows(status: &Status, leader: &Status) -> Result<(), String> {
             leader.term
         ));
     }
-    let (applied, target) = (status.applied, leader.position);
+    let (position, target) = (status.position, leader.position);
+    if position > target {
+        return Err(format!(
+            "{node} has {position} entries, its leader {target}"
+        ));
+    }
     // What is applied beyond `matched` may be about to be rolled back.
-    if applied.min(status.matched) < target || status.position > leader.position {
+    let applied = status.applied.min(status.matched);
+    if applied < target {
         return Err(format!("{node} has applied {applied} of {target} entries"));
     }
     Ok(())
